@@ -1,0 +1,78 @@
+"""Recurrent networks (LSTM, GRU, vanilla RNN, CNN-LSTM) behind scikit-learn estimators, with kernels in Numba.
+
+Importing compiles nothing and loads neither Numba nor scikit-learn: every public name is looked up at its first use
+(PEP 562).
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_SUBMODULES = frozenset({"datasets", "layers", "metrics", "plotting"})
+_NAMES = {
+    "SequenceRegressor": "tsrnn.estimators",
+    "SequenceClassifier": "tsrnn.estimators",
+    "LSTMRegressor": "tsrnn.estimators",
+    "LSTMClassifier": "tsrnn.estimators",
+    "GRURegressor": "tsrnn.estimators",
+    "GRUClassifier": "tsrnn.estimators",
+    "RNNRegressor": "tsrnn.estimators",
+    "RNNClassifier": "tsrnn.estimators",
+    "CNNLSTMRegressor": "tsrnn.estimators",
+    "CNNLSTMClassifier": "tsrnn.estimators",
+    "make_windows": "tsrnn.data.windows",
+    "show_versions": "tsrnn._info",
+    "warmup": "tsrnn._warmup",
+}
+
+__all__ = [
+    "CNNLSTMClassifier",
+    "CNNLSTMRegressor",
+    "GRUClassifier",
+    "GRURegressor",
+    "LSTMClassifier",
+    "LSTMRegressor",
+    "RNNClassifier",
+    "RNNRegressor",
+    "SequenceClassifier",
+    "SequenceRegressor",
+    "datasets",
+    "layers",
+    "make_windows",
+    "metrics",
+    "plotting",
+    "show_versions",
+    "warmup",
+]
+
+if TYPE_CHECKING:
+    from tsrnn import datasets, layers, metrics, plotting
+    from tsrnn._info import show_versions
+    from tsrnn._warmup import warmup
+    from tsrnn.data.windows import make_windows
+    from tsrnn.estimators import (
+        CNNLSTMClassifier,
+        CNNLSTMRegressor,
+        GRUClassifier,
+        GRURegressor,
+        LSTMClassifier,
+        LSTMRegressor,
+        RNNClassifier,
+        RNNRegressor,
+        SequenceClassifier,
+        SequenceRegressor,
+    )
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return _import_module(f"tsrnn.{name}")
+    if name not in _NAMES:
+        raise AttributeError(f"module 'tsrnn' has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(_NAMES[name]), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

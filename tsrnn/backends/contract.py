@@ -1,0 +1,193 @@
+"""What a backend has to do, said once.
+
+A network is lowered to a *plan*: a table of integers, one row an operation, executed top to bottom for the forward pass
+and bottom to top for the backward pass.  A backend is a package of a few functions over plain arrays:
+
+``assign_pack(rows, itemsize) -> size`` and ``pack(plan, theta, packed)``
+    Rearranges the parameters for the backend's products, once an optimizer step.  What `packed` holds is the backend's
+    own business; `assign_pack` writes the column PACK of the rows and tells how many elements `packed` takes.
+``run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step)``
+    Runs the chunks ``first, first + step, ... < stop`` of one batch: forward; in modes ``PREDICT`` and ``EVALUATE`` the
+    logits go to ``out (n_batch, T_out * K)``; in ``EVALUATE`` and ``TRAIN`` the loss to `sums`; in ``TRAIN`` backward.
+``reduce_gradients``, ``embedding_gradients``, ``apply_update``
+    The end of a training step: tree sum of the chunks' gradients, L2, clipping, the optimizer's step on theta.
+
+Alphabet: ``B`` rows of a chunk, ``T`` steps, ``F`` features, ``H`` hidden units, ``V`` vocabulary, ``E`` embedding, ``C``
+channels, ``K`` kernel width or outputs.
+
+Memory
+------
+Inside a chunk every activation is *time-major*: ``(T, B, F)``, or ``(B, F)`` which is the same thing with ``T = 1``.  An
+operation with ``REPEAT = r`` (inside ``TimeDistributed``) sees ``B * r`` rows: row ``s * B + b`` is sub-sequence ``s`` of
+sample ``b``.  All buffers of a chunk lie in one flat array ``mem`` and are proportional to ``B``; a plan therefore holds
+*unit offsets*: a buffer with unit offset ``u`` starts at ``mem[u * B]``.  Masks (1 = real step) lie in ``mask`` the same
+way, ``(T, B)`` bytes; offset ``NONE`` means that every step is real.  Parameters lie in one flat vector ``theta``; matrices are
+stored ``(in, out)``, so that the weight gradients of all layers are products ``x^T dy``.
+
+Chunks
+------
+``chunk_rows(n)`` cuts a batch into fixed chunks by its size alone, never by the number of threads; each chunk has a
+gradient row of its own, and the rows are summed by a fixed tree.  So the number of threads cannot change a bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+NONE = -1
+
+# ---- modes of `run`
+PREDICT, EVALUATE, TRAIN = 0, 1, 2
+
+# ---- operations (column OP)
+INPUT = 0      # gather the chunk's samples from data.values               -> Y (T, B, F); writes MASK_OUT in a masked plan
+IDS = 1        # gather the chunk's ids from data.ids                      -> indices at WORK (T, B); MASK_OUT likewise;
+               # OPTION 1: id 0 is padding
+EMBEDDING = 2  # ids at WORK -> rows of the table at PARAM (V, E)          -> Y (T, B, E); backward hands DY to `sums.tokens`
+RECURRENT = 3  # one direction of an LSTM, GRU or RNN layer
+MERGE = 4      # X, X2 -> Y by MERGE_SUM, MERGE_MUL or MERGE_AVE           (concatenation needs no operation, see LD, COL)
+DENSE = 5      # Y = act(X W + b), every step                              W (F_IN, F_OUT), b (F_OUT)
+CONV = 6       # Y_t = act(sum_k X_{t+k-PAD} W_k + b)                      W (K, F_IN, F_OUT), b (F_OUT)
+MAX_POOL = 7   # over windows of KERNEL steps (the last window may be short); MASK_OUT: all steps of the window
+               # are real (of the first window: any, so that a short sequence keeps one step)
+AVERAGE_POOL = 8
+GLOBAL_MAX = 9    # over the real steps of the whole sequence              (T, B, F) -> (B, F); 0 where no step is real
+GLOBAL_MEAN = 10  # mean over the real steps; 0 where there is none
+DROPOUT = 11   # Y = X * keep / (1 - rate); OPTION 1: one mask for all steps of a sample
+RESHAPE = 12   # (T_IN, B, F_IN) -> (T_OUT, B, F_OUT): every sample's values in order, time first
+CLEAR = 13     # Y = X with masked steps set to 0 (before a convolution); CONV and CLEAR may write MASK_OUT
+ACTIVATION = 14   # Y = act(X)
+LOSS = 15      # the last row: logits X (T_IN, B, F_IN) against the targets; backward writes DX
+N_OPS = 16
+
+# ---- columns of a plan row
+OP = 0
+REPEAT = 1     # rows seen are B * REPEAT
+T_IN, F_IN, T_OUT, F_OUT = 2, 3, 4, 5
+X, Y, DX, DY = 6, 7, 8, 9  # unit offsets into mem; DX = NONE: nobody needs it; in modes without backward DX, DY are NONE
+ADD_DX = 10    # 1: backward adds to DX, which another operation (executed before, that is, below in the plan) has written
+X2, DX2 = 11, 12
+MASK_IN, MASK_OUT = 13, 14  # unit offsets into mask
+PARAM = 15     # offset of the operation's parameters in theta, and of their gradient in a gradient row
+PACK = 16      # offset into packed
+WORK = 17      # RECURRENT: gates (T, B, slots * H).  MAX_POOL, GLOBAL_MAX: unit offset of the winning steps in `indices`,
+               # (T_OUT, B, F) ints, NONE where no step is real.  IDS, EMBEDDING: unit offset of the ids in `indices`
+H_SEQ = 18     # RECURRENT: states h, (T + 2, B, LD), columns COL..COL+H: row t + 1 belongs to step t; row 0 holds h0 of a
+               # forward layer and row T + 1 that of a reversed one.  With SEQUENCE the output Y *is* rows 1..T
+C_SEQ = 19     # LSTM: cell states c, (T + 2, B, H), same rows
+H_DROP = 20    # (T + 1, B, H): h_{t-1} * recurrent dropout mask, what really entered W_hh, and last the mask; NONE without
+DH, DC = 21, 22   # (2, B, H): running gradients, after backward those of h0 and c0; and room for one more
+LD, COL = 23, 24  # RECURRENT: row length and first column in H_SEQ, Y and DY: 2H and 0 | H in a concatenated pair
+REVERSE = 25   # 1: from the last step to the first
+SEQUENCE = 26  # RECURRENT: 1: Y is every step (T, B, LD); 0: Y (B, LD) is the state after the last step
+CODE = 27      # cell, merge mode or loss
+KERNEL = 28    # kernel or pool width
+PAD = 29       # CONV: zeros before the first step ("same": (K - 1) // 2)
+STREAM = 30    # DROPOUT, RECURRENT (recurrent dropout): which counter-based random stream
+OPTION = 31    # RECURRENT: 1: the initial states are in their rows already (else they are set to 0); IDS, DROPOUT: see there
+ACT = 32       # RECURRENT with cell RNN, DENSE, CONV, ACTIVATION: activation
+N_COLUMNS = 33
+
+# ---- cells: gates in the order of PyTorch.  The x part and the h part of the first `shared` gates are summed before the
+# activation; the other gates keep them apart (GRU, reset after).  Slots of WORK: the h part of all gates in order
+# (shared ones with the x part added), then the x part of those kept apart.
+LSTM, GRU, RNN = 0, 1, 2
+
+# ---- activations
+LINEAR, TANH, RELU, SIGMOID = 0, 1, 2, 3
+
+MERGE_SUM, MERGE_MUL, MERGE_AVE = 0, 1, 2
+
+# ---- losses: l(target, logit); K outputs are averaged
+SQUARED = 0    # (p - y)^2
+ABSOLUTE = 1   # |p - y|
+HUBER = 2      # d = |p - y|: d^2 / 2 if d <= delta else delta (d - delta / 2)
+POISSON = 3    # exp(p) - y p
+QUANTILE = 4   # max(q (y - p), (q - 1) (y - p)); output k belongs to target k // Q and quantile k % Q
+SIGMOID_CE = 5  # log(1 + e^p) - y p, each output by itself
+SOFTMAX_CE = 6  # log sum_k e^{p_k} - p_y; one target, the class number; not averaged over K
+
+
+class Cell(NamedTuple):
+    """What the layout of a recurrent layer's memory and parameters depends on."""
+
+    code: int
+    gates: int
+    shared: int  # gates whose x part and h part are summed
+    has_cell_state: bool
+
+    @property
+    def slots(self) -> int:
+        """Columns of WORK in units of H."""
+        return 2 * self.gates - self.shared
+
+
+CELLS = (Cell(LSTM, 4, 4, True), Cell(GRU, 3, 2, False), Cell(RNN, 1, 1, False))
+
+
+class Plan(NamedTuple):
+    """A lowered network: integers, and what goes with them."""
+
+    rows: np.ndarray     # (n_ops, N_COLUMNS) int64
+    rates: np.ndarray    # (n_ops,) float64: dropout rates
+    loss: np.ndarray     # float64: huber delta, or the quantiles; never empty
+
+
+class Data(NamedTuple):
+    """The samples of a fit or a prediction, flat; sample i begins at ``starts[i]``.
+
+    Values of step t are ``values[starts[i] + t * C : ... + C]``, so overlapping windows of one series need no copy.
+    """
+
+    values: np.ndarray         # flat floats; (1,) where the input is ids
+    ids: np.ndarray            # flat int32; (1,) where the input is floats
+    starts: np.ndarray         # (n,) int64, elements
+    lengths: np.ndarray        # (n,) int64, real steps from `starts` on
+    targets: np.ndarray        # flat floats; class numbers for SOFTMAX_CE; (1,) in mode PREDICT
+    target_starts: np.ndarray  # (n,) int64: target k of step t is targets[target_starts[i] + t * K + k]
+    weights: np.ndarray        # (n, 1) or (n, T_out) floats: sample or step weights
+    totals: np.ndarray         # (n,) float64: sum of the weights of the sample's real steps
+
+
+class Batch(NamedTuple):
+    """Which samples, and under which random numbers."""
+
+    order: np.ndarray    # (n_batch,) int64: sample numbers
+    rows: int            # rows of a chunk, `chunk_rows(n_batch)` in training
+    key: np.ndarray      # (2,) uint32: from seed and epoch, see `random_key`
+
+
+class Params(NamedTuple):
+    theta: np.ndarray   # (P,)
+    packed: np.ndarray  # the backend's own rearrangement
+    grads: np.ndarray   # (n_chunks, P_dense): gradients of everything but embedding tables, which lie behind in theta
+
+
+class Scratch(NamedTuple):
+    """Memory of one thread."""
+
+    mem: np.ndarray      # floats, plan units * B
+    indices: np.ndarray  # int32: winners of max pooling, ids of the chunk
+    mask: np.ndarray     # uint8
+
+
+class Sums(NamedTuple):
+    """What the chunks of a batch hand back."""
+
+    loss: np.ndarray    # (n_chunks, 2) float64: sum of w l, sum of w [prediction is right] (classification; else 0)
+    tokens: np.ndarray  # flat floats: gradient of the embedding's output, (n_batch, T, E) by row of the batch; (1,) without
+
+
+def chunk_rows(n_batch: int) -> int:
+    """Rows of a chunk: at least 16 where the batch allows two such chunks, at most 16 chunks a batch."""
+    if n_batch < 32:
+        half = -(-n_batch // 2)
+        return max(4, -(-half // 4) * 4)
+    return max(16, -(-n_batch // (16 * 16)) * 16)
+
+
+def random_key(seed: int, epoch: int) -> np.ndarray:
+    """The two words that all dropout masks of an epoch depend on."""
+    return np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint32)

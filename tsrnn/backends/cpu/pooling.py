@@ -1,0 +1,116 @@
+"""Pooling over windows of steps and over the whole sequence."""
+
+from __future__ import annotations
+
+from tsrnn.backends import contract as c
+from tsrnn.backends.cpu.jit import jit
+
+
+@jit
+def _is_real(row, B, mask, q):
+    return row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + q] != 0
+
+
+@jit
+def _window(row, t, whole):
+    """First and stop of the input steps of output step t."""
+    if whole:
+        return 0, row[c.T_IN]
+    return t * row[c.KERNEL], min((t + 1) * row[c.KERNEL], row[c.T_IN])
+
+
+@jit
+def max_forward(row, B, mem, mask, indices, whole):
+    """`whole`: one window over the whole sequence.  The winner is the first real step with the largest value."""
+    n, F = B * row[c.REPEAT], row[c.F_IN]
+    for t in range(row[c.T_OUT]):
+        first, stop = _window(row, t, whole)
+        for r in range(n):
+            at, won = row[c.Y] * B + (t * n + r) * F, row[c.WORK] * B + (t * n + r) * F
+            y, winner = mem[at:at + F], indices[won:won + F]
+            y[:] = 0
+            winner[:] = c.NONE
+            for s in range(first, stop):
+                if _is_real(row, B, mask, s * n + r):
+                    source = row[c.X] * B + (s * n + r) * F
+                    x = mem[source:source + F]
+                    for j in range(F):
+                        if winner[j] == c.NONE or x[j] > y[j] or (x[j] != x[j] and y[j] == y[j]):  # NaN wins
+                            y[j] = x[j]
+                            winner[j] = s
+    if not whole:
+        _window_mask(row, B, mask)
+
+
+@jit
+def max_backward(row, B, mem, indices):
+    if row[c.DX] == c.NONE:
+        return
+    n, F = B * row[c.REPEAT], row[c.F_IN]
+    mem[row[c.DX] * B:row[c.DX] * B + row[c.T_IN] * n * F] = 0
+    for q in range(row[c.T_OUT] * n):
+        for j in range(F):
+            step = indices[row[c.WORK] * B + q * F + j]
+            if step != c.NONE:
+                mem[row[c.DX] * B + (step * n + q % n) * F + j] = mem[row[c.DY] * B + q * F + j]
+
+
+@jit
+def _window_mask(row, B, mask):
+    """A window counts where all its steps are real; the first one where any is, so that short sequences keep a step."""
+    if row[c.MASK_OUT] == c.NONE:
+        return
+    n = B * row[c.REPEAT]
+    for t in range(row[c.T_OUT]):
+        first, stop = _window(row, t, False)
+        for r in range(n):
+            count = 0
+            for s in range(first, stop):
+                count += mask[row[c.MASK_IN] * B + s * n + r] != 0
+            mask[row[c.MASK_OUT] * B + t * n + r] = count == stop - first or (t == 0 and count > 0)
+
+
+@jit
+def mean_forward(row, B, mem, mask, whole):
+    n, F = B * row[c.REPEAT], row[c.F_IN]
+    for t in range(row[c.T_OUT]):
+        first, stop = _window(row, t, whole)
+        for r in range(n):
+            at, count = row[c.Y] * B + (t * n + r) * F, 0
+            y = mem[at:at + F]
+            y[:] = 0
+            for s in range(first, stop):
+                if _is_real(row, B, mask, s * n + r):
+                    count += 1
+                    source = row[c.X] * B + (s * n + r) * F
+                    x = mem[source:source + F]
+                    for j in range(F):
+                        y[j] += x[j]
+            scale = mem.dtype.type(1) / mem.dtype.type(max(count, 1))
+            for j in range(F):
+                y[j] *= scale
+    if not whole:
+        _window_mask(row, B, mask)
+
+
+@jit
+def mean_backward(row, B, mem, mask, whole):
+    if row[c.DX] == c.NONE:
+        return
+    n, F = B * row[c.REPEAT], row[c.F_IN]
+    mem[row[c.DX] * B:row[c.DX] * B + row[c.T_IN] * n * F] = 0
+    for t in range(row[c.T_OUT]):
+        first, stop = _window(row, t, whole)
+        for r in range(n):
+            count = 0
+            for s in range(first, stop):
+                count += _is_real(row, B, mask, s * n + r)
+            scale = mem.dtype.type(1) / mem.dtype.type(max(count, 1))
+            source = row[c.DY] * B + (t * n + r) * F
+            dy = mem[source:source + F]
+            for s in range(first, stop):
+                if _is_real(row, B, mask, s * n + r):
+                    target = row[c.DX] * B + (s * n + r) * F
+                    dx = mem[target:target + F]
+                    for j in range(F):
+                        dx[j] = dy[j] * scale

@@ -1,0 +1,238 @@
+"""One direction of a recurrent layer: the time loop that all cells share.
+
+Products that need no recurrence (x W_ih, the weight gradients, dx) are taken over slices of several steps that stay in the
+second-level cache; the slices depend on shapes only, so sums keep one order.
+"""
+
+from __future__ import annotations
+
+from tsrnn.backends import contract as c
+from tsrnn.backends.cpu import gru, lstm, rnn
+from tsrnn.backends.cpu.dropout import keep_scale, row_key
+from tsrnn.backends.cpu.feedforward import fill_rows
+from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.microkernels import column_sums, matmul, matmul_tn
+from tsrnn.backends.cpu.packing import gates, recurrent_offsets
+
+SLICE_BYTES = 1 << 18
+
+lstm_forward, lstm_backward = lstm.forward, lstm.backward
+gru_forward, gru_backward = gru.forward, gru.backward
+rnn_forward, rnn_backward = rnn.forward, rnn.backward
+
+
+@jit
+def _slice_steps(row, n, itemsize):
+    """Steps whose gates fit into a slice."""
+    G, shared = gates(row[c.CODE])
+    return min(max(1, SLICE_BYTES // (n * (2 * G - shared) * row[c.F_OUT] * itemsize)), row[c.T_IN])
+
+
+@jit
+def _project(row, B, mem, packed, first, steps):
+    """x parts (and all biases) of the gates of `steps` steps from `first` on."""
+    n, F, H = B * row[c.REPEAT], row[c.F_IN], row[c.F_OUT]
+    G, shared = gates(row[c.CODE])
+    bias, ih, ih_apart = recurrent_offsets(row, mem.itemsize)[:3]
+    width = (2 * G - shared) * H
+    x, z = row[c.X] * B + first * n * F, row[c.WORK] * B + first * n * width
+    fill_rows(mem, z, width, steps * n, packed, bias, width)
+    matmul(mem, x, F, packed, ih, F, shared * H, mem, z, width, steps * n)
+    if G > shared:
+        matmul(mem, x, F, packed, ih_apart, F, (G - shared) * H, mem, z + G * H, width, steps * n)
+
+
+@jit
+def _cell_forward(row, mem, z, h_before, h_now, c_before, c_now, width):
+    """One sample's step; all places are offsets in mem."""
+    H = row[c.F_OUT]
+    work, h = mem[z:z + width], mem[h_now:h_now + H]
+    if row[c.CODE] == c.LSTM:
+        lstm_forward(work, mem[c_before:c_before + H], mem[c_now:c_now + H], h)
+    elif row[c.CODE] == c.GRU:
+        gru_forward(work, mem[h_before:h_before + H], h)
+    else:
+        rnn_forward(row[c.ACT], work, h)
+
+
+@jit
+def _copy(mem, source, target, size):
+    a, b = mem[source:source + size], mem[target:target + size]
+    for j in range(size):
+        b[j] = a[j]
+
+
+@jit
+def _fill_zero(mem, at, size):
+    a = mem[at:at + size]
+    for j in range(size):
+        a[j] = 0
+
+
+@jit
+def _start_state(row, B, mem):
+    n, H = B * row[c.REPEAT], row[c.F_OUT]
+    first = row[c.T_IN] + 1 if row[c.REVERSE] else 0
+    for b in range(n):
+        _fill_zero(mem, row[c.H_SEQ] * B + (first * n + b) * row[c.LD] + row[c.COL], H)
+        if row[c.CODE] == c.LSTM:
+            _fill_zero(mem, row[c.C_SEQ] * B + (first * n + b) * H, H)
+
+
+@jit
+def _recurrent_mask(row, rate, B, samples, key, mem):
+    """The mask of recurrent dropout, (rows, H), behind the last step of H_DROP; returns where it is."""
+    n, H = B * row[c.REPEAT], row[c.F_OUT]
+    at = row[c.H_DROP] * B + row[c.T_IN] * n * H
+    for b in range(n):
+        k = row_key(key, row[c.STREAM], samples[b % B], b // B)
+        keep_scale(k, key[1], 0, rate, mem[at + b * H:at + (b + 1) * H])
+    return at
+
+
+@jit
+def _drop(mem, source, ld, scale, target, n, H):
+    """``target = source * scale`` for n rows."""
+    for b in range(n):
+        x, s = mem[source + b * ld:source + b * ld + H], mem[scale + b * H:scale + (b + 1) * H]
+        y = mem[target + b * H:target + (b + 1) * H]
+        for j in range(H):
+            y[j] = x[j] * s[j]
+
+
+@jit
+def forward(row, rate, B, samples, key, mem, mask, packed):
+    n, T, H, ld = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT], row[c.LD]
+    G, shared = gates(row[c.CODE])
+    width = (2 * G - shared) * H
+    hh = recurrent_offsets(row, mem.itemsize)[3]
+    h_seq, c_seq, reverse = row[c.H_SEQ] * B + row[c.COL], row[c.C_SEQ] * B, row[c.REVERSE] != 0
+    if not row[c.OPTION]:
+        _start_state(row, B, mem)
+    drop = _recurrent_mask(row, rate, B, samples, key, mem) if row[c.H_DROP] != c.NONE else c.NONE
+    steps = _slice_steps(row, n, mem.itemsize)
+    for s in range(T):
+        if s % steps == 0:
+            count = min(steps, T - s)
+            _project(row, B, mem, packed, T - s - count if reverse else s, count)
+        t = T - 1 - s if reverse else s
+        before, now = (t + 2 if reverse else t), t + 1
+        z, h_before, h_ld = row[c.WORK] * B + t * n * width, h_seq + before * n * ld, ld
+        if drop != c.NONE:
+            h_in, h_ld = row[c.H_DROP] * B + t * n * H, H
+            _drop(mem, h_before, ld, drop, h_in, n, H)
+        else:
+            h_in = h_before
+        matmul(mem, h_in, h_ld, packed, hh, H, G * H, mem, z, width, n)
+        for b in range(n):
+            from_h, to_h = h_before + b * ld, h_seq + (now * n + b) * ld
+            from_c, to_c = c_seq + (before * n + b) * H, c_seq + (now * n + b) * H
+            if row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]:
+                _cell_forward(row, mem, z + b * width, from_h, to_h, from_c, to_c, width)
+            else:  # a masked step changes nothing
+                _copy(mem, from_h, to_h, H)
+                if row[c.CODE] == c.LSTM:
+                    _copy(mem, from_c, to_c, H)
+    if not row[c.SEQUENCE]:
+        last = 1 if reverse else T
+        for b in range(n):
+            _copy(mem, h_seq + (last * n + b) * ld, row[c.Y] * B + b * ld + row[c.COL], H)
+
+
+@jit
+def _cell_backward(row, mem, z, h_before, c_before, c_now, dh, dc, spare, width):
+    """One sample's step; all places are offsets in mem."""
+    H = row[c.F_OUT]
+    work, d = mem[z:z + width], mem[dh:dh + H]
+    if row[c.CODE] == c.LSTM:
+        lstm_backward(work, mem[c_before:c_before + H], mem[c_now:c_now + H], d, mem[dc:dc + H], mem[spare:spare + H])
+    elif row[c.CODE] == c.GRU:
+        gru_backward(work, mem[h_before:h_before + H], d)
+    else:
+        rnn_backward(row[c.ACT], work, d)
+
+
+@jit
+def _add(mem, source, target, size):
+    a, b = mem[source:source + size], mem[target:target + size]
+    for j in range(size):
+        b[j] += a[j]
+
+
+@jit
+def _step_back(row, B, t, drop, mem, mask, packed, hh_t):
+    """Gate gradients of step t in place of its gates; dh and dc one step back."""
+    n, H, ld = B * row[c.REPEAT], row[c.F_OUT], row[c.LD]
+    G, shared = gates(row[c.CODE])
+    width = (2 * G - shared) * H
+    before = t + 2 if row[c.REVERSE] else t
+    z, dh, dc = row[c.WORK] * B + t * n * width, row[c.DH] * B, row[c.DC] * B
+    for b in range(n):
+        if row[c.SEQUENCE]:
+            _add(mem, row[c.DY] * B + (t * n + b) * ld + row[c.COL], dh + b * H, H)
+        if row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]:
+            from_c, to_c = row[c.C_SEQ] * B + (before * n + b) * H, row[c.C_SEQ] * B + ((t + 1) * n + b) * H
+            _cell_backward(row, mem, z + b * width, row[c.H_SEQ] * B + (before * n + b) * ld + row[c.COL], from_c, to_c,
+                           dh + b * H, dc + b * H, dc + n * H, width)
+        else:
+            _fill_zero(mem, z + b * width, width)
+    if drop == c.NONE:
+        matmul(mem, z, width, packed, hh_t, G * H, H, mem, dh, H, n)
+    else:
+        spare = dh + n * H
+        _fill_zero(mem, spare, n * H)
+        matmul(mem, z, width, packed, hh_t, G * H, H, mem, spare, H, n)
+        _drop(mem, spare, H, drop, spare, n, H)
+        _add(mem, spare, dh, n * H)
+
+
+@jit
+def _slice_gradients(row, B, first, steps, drop, mem, packed, grads):
+    """Weight and input gradients of `steps` steps from `first` on, from their gate gradients."""
+    n, F, H = B * row[c.REPEAT], row[c.F_IN], row[c.F_OUT]
+    G, shared = gates(row[c.CODE])
+    columns, width, apart, rows = G * H, (2 * G - shared) * H, (G - shared) * H, steps * n
+    x, z = row[c.X] * B + first * n * F, row[c.WORK] * B + first * n * width
+    w_ih = row[c.PARAM]
+    w_hh = w_ih + F * columns
+    b_ih = w_hh + H * columns
+    b_hh = b_ih + columns
+    if drop == c.NONE:
+        h, h_ld = row[c.H_SEQ] * B + (first + 2 if row[c.REVERSE] else first) * n * row[c.LD] + row[c.COL], row[c.LD]
+    else:
+        h, h_ld = row[c.H_DROP] * B + first * n * H, H
+    matmul_tn(mem, x, F, mem, z, width, grads, w_ih, columns, F, shared * H, rows)
+    matmul_tn(mem, h, h_ld, mem, z, width, grads, w_hh, columns, H, columns, rows)
+    column_sums(mem, z, width, grads, b_ih, shared * H, rows)
+    column_sums(mem, z, width, grads, b_hh, columns, rows)
+    if apart:
+        matmul_tn(mem, x, F, mem, z + columns, width, grads, w_ih + shared * H, columns, F, apart, rows)
+        column_sums(mem, z + columns, width, grads, b_ih + shared * H, apart, rows)
+    if row[c.DX] != c.NONE:
+        ih_t, ih_apart_t = recurrent_offsets(row, mem.itemsize)[4:6]
+        dx = row[c.DX] * B + first * n * F
+        if not row[c.ADD_DX]:
+            _fill_zero(mem, dx, rows * F)
+        matmul(mem, z, width, packed, ih_t, shared * H, F, mem, dx, F, rows)
+        if apart:
+            matmul(mem, z + columns, width, packed, ih_apart_t, apart, F, mem, dx, F, rows)
+
+
+@jit
+def backward(row, B, mem, mask, packed, grads):
+    n, T, H = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT]
+    hh_t = recurrent_offsets(row, mem.itemsize)[6]
+    drop = row[c.H_DROP] * B + T * n * H if row[c.H_DROP] != c.NONE else c.NONE
+    _fill_zero(mem, row[c.DH] * B, n * H)
+    if row[c.CODE] == c.LSTM:
+        _fill_zero(mem, row[c.DC] * B, n * H)
+    if not row[c.SEQUENCE]:
+        for b in range(n):
+            _copy(mem, row[c.DY] * B + b * row[c.LD] + row[c.COL], row[c.DH] * B + b * H, H)
+    steps = _slice_steps(row, n, mem.itemsize)
+    for s in range(T):
+        t = s if row[c.REVERSE] else T - 1 - s
+        _step_back(row, B, t, drop, mem, mask, packed, hh_t)
+        done = s % steps + 1
+        if done == steps or s == T - 1:
+            _slice_gradients(row, B, t - done + 1 if row[c.REVERSE] else t, done, drop, mem, packed, grads)

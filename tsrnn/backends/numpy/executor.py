@@ -1,0 +1,103 @@
+"""Walks a plan's rows over the chunks of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsrnn.backends import contract as c
+from tsrnn.backends.numpy import feedforward, inputs, losses, pooling, recurrent
+
+FORWARD = {
+    c.INPUT: inputs.gather, c.IDS: inputs.gather_ids, c.EMBEDDING: inputs.embedding_forward,
+    c.RECURRENT: recurrent.forward, c.MERGE: feedforward.merge_forward, c.DENSE: feedforward.dense_forward,
+    c.CONV: feedforward.conv_forward, c.MAX_POOL: pooling.max_forward, c.AVERAGE_POOL: pooling.average_forward,
+    c.GLOBAL_MAX: pooling.global_max_forward, c.GLOBAL_MEAN: pooling.global_mean_forward,
+    c.DROPOUT: feedforward.dropout_forward, c.RESHAPE: feedforward.reshape_forward, c.CLEAR: feedforward.clear_forward,
+    c.ACTIVATION: feedforward.activation_forward,
+}
+BACKWARD = {
+    c.EMBEDDING: inputs.embedding_backward, c.RECURRENT: recurrent.backward, c.MERGE: feedforward.merge_backward,
+    c.DENSE: feedforward.dense_backward, c.CONV: feedforward.conv_backward, c.MAX_POOL: pooling.max_backward,
+    c.AVERAGE_POOL: pooling.average_backward, c.GLOBAL_MAX: pooling.global_max_backward,
+    c.GLOBAL_MEAN: pooling.global_mean_backward, c.DROPOUT: feedforward.dropout_backward,
+    c.RESHAPE: feedforward.reshape_backward, c.CLEAR: feedforward.clear_backward,
+    c.ACTIVATION: feedforward.activation_backward,
+}
+
+
+class Chunk:
+    """One chunk of a batch: the arrays, and views of them by the columns of a row."""
+
+    def __init__(self, number, plan, data, batch, params, scratch, sums):
+        self.number, self.plan, self.data, self.batch = number, plan, data, batch
+        self.params, self.scratch, self.sums = params, scratch, sums
+        self.first = number * batch.rows
+        self.B = min(batch.rows, len(batch.order) - self.first)
+        self.samples = batch.order[self.first:self.first + self.B]
+        self.grads = params.grads[number] if len(params.grads) else None
+
+    def rows(self, row):
+        return self.B * row[c.REPEAT]
+
+    def view(self, unit, *shape):
+        at = unit * self.B
+        return self.scratch.mem[at:at + int(np.prod(shape))].reshape(shape)
+
+    def x(self, row, column=c.X):
+        return self.view(row[column], row[c.T_IN], self.rows(row), row[c.F_IN])
+
+    def y(self, row, column=c.Y):
+        return self.view(row[column], row[c.T_OUT], self.rows(row), row[c.F_OUT])
+
+    def mask(self, row, column=c.MASK_IN, steps=c.T_IN):
+        """(T, B) booleans, or None where every step is real."""
+        if row[column] == c.NONE:
+            return None
+        at, shape = row[column] * self.B, (row[steps], self.rows(row))
+        return self.scratch.mask[at:at + shape[0] * shape[1]].reshape(shape).view(np.bool_)
+
+    def winners(self, row, *shape):
+        at = row[c.WORK] * self.B
+        return self.scratch.indices[at:at + int(np.prod(shape))].reshape(shape)
+
+    def put_dx(self, row, dx):
+        """Writes or adds the gradient of the row's input, where somebody needs it."""
+        if row[c.DX] == c.NONE:
+            return
+        target = self.x(row, c.DX)
+        target[...] = target + dx if row[c.ADD_DX] else dx
+
+    def param(self, row, shape, offset=0, grad=False):
+        """A stored parameter of the row, or its gradient, and the offset behind it."""
+        source = self.grads if grad else self.params.theta
+        at, size = row[c.PARAM] + offset, int(np.prod(shape))
+        return source[at:at + size].reshape(shape)
+
+
+def assign_pack(rows, itemsize):
+    """This backend rearranges nothing."""
+    return 1
+
+
+def pack(plan, theta, packed):
+    """This backend rearranges nothing."""
+
+
+def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
+    """See the contract."""
+    for number in range(first, stop, step):
+        chunk = Chunk(number, plan, data, batch, params, scratch, sums)
+        for n, row in enumerate(plan.rows[:-1]):
+            FORWARD[int(row[c.OP])](chunk, row, plan.rates[n])
+        last = plan.rows[-1]
+        if mode != c.TRAIN:
+            logits = chunk.x(last).transpose(1, 0, 2)
+            out[chunk.first:chunk.first + chunk.B] = logits.reshape(chunk.B, -1)
+        if mode != c.PREDICT:
+            losses.loss(chunk, last, mode == c.TRAIN)
+        if mode == c.TRAIN:
+            chunk.grads[:] = 0
+            for n in range(len(plan.rows) - 2, -1, -1):
+                backward = BACKWARD.get(int(plan.rows[n][c.OP]))
+                if backward is not None:
+                    backward(chunk, plan.rows[n], plan.rates[n])

@@ -1,0 +1,155 @@
+"""Runs a network's plans over batches: owns the buffers, cuts chunks, hands them to the threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tsrnn.backends import contract as c
+from tsrnn.network import Lowered, Network
+from tsrnn.parallel import Team
+
+# Below this many multiply-adds a thread's start costs more than it saves (about 0.1 ms of work).
+PARALLEL_WORK = 3_000_000
+# Rows of a chunk, and of a call, where nothing is learnt: neither changes a row's result.
+PREDICT_ROWS, PREDICT_CALL = 16, 2048
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector; loads across lines cost the products 5-30 %
+
+
+def aligned_zeros(shape: int | tuple[int, ...], dtype) -> np.ndarray:
+    """`np.zeros` that begins at a multiple of `ALIGNMENT` bytes."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    return raw[start:start + size].view(dtype).reshape(shape)
+
+
+class Engine:
+    """A network, its parameters and the memory to run it, for one dtype.
+
+    Parameters
+    ----------
+    network : Network
+    theta : array of shape (n_params,)
+        Used in place: what the optimizer does to it is seen here after `refresh`.
+    team : Team
+        The threads.  Results do not depend on their number.
+    """
+
+    def __init__(self, network: Network, theta: np.ndarray, team: Team):
+        self.network, self.theta, self.team = network, theta, team
+        self.backend, self.dtype = network.backend, theta.dtype
+        self._scratch: list[c.Scratch] = []
+        self._jobs: dict[tuple, tuple[int, int]] = {}
+        self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
+        self._steps: int | None = None
+        self._params = c.Params(theta, np.zeros(1, self.dtype), np.zeros((0, 0), self.dtype))
+        self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype))
+        self._no_out = np.zeros((0, 0), self.dtype)
+        self._no_key = np.zeros(2, np.uint32)
+        self._stale = True
+
+    def refresh(self) -> None:
+        """Theta has changed."""
+        self._stale = True
+
+    def gradient(self, data: c.Data, order: np.ndarray, key: np.ndarray, gradient: np.ndarray) -> tuple[float, float]:
+        """Writes the gradient of one batch's mean loss; returns sum of w l, and of w for right answers."""
+        lowered = self._lower(data, order, train=True)
+        batch = c.Batch(order, c.chunk_rows(len(order)), key)
+        n_chunks = self._run(c.TRAIN, lowered, data, batch, self._no_out)
+        params, sums = self._params, self._sums
+        self.backend.reduce_gradients(c.Params(self.theta, params.packed, params.grads[:n_chunks]), gradient)
+        if lowered.tokens:
+            table: Any = self.network.embedding
+            self.backend.embedding_gradients(gradient, self.network.n_dense, table.vocabulary_size, table.embedding_dim, data,
+                                             batch, sums.tokens, lowered.steps)
+        losses = sums.loss[:n_chunks].tolist()  # few and small: quicker than NumPy's sum
+        return sum(loss for loss, _ in losses), sum(right for _, right in losses)
+
+    def evaluate(self, data: c.Data) -> tuple[float, float, np.ndarray]:
+        """Mean loss, share of right answers and logits (n, T_out * K) of all samples."""
+        totals = np.zeros(2)
+        out = self._forward(c.EVALUATE, data, totals)
+        weight = data.totals.sum()
+        loss, right = totals / weight if weight > 0 else totals
+        return loss, right, out
+
+    def predict(self, data: c.Data) -> np.ndarray:
+        """Logits (n, T_out * K) of all samples."""
+        return self._forward(c.PREDICT, data, np.zeros(2))
+
+    def _forward(self, mode: int, data: c.Data, totals: np.ndarray) -> np.ndarray:
+        n = len(data.starts)
+        order = np.arange(n)
+        longest = int(data.lengths.max())
+        ragged = int(data.lengths.min()) < longest
+        if ragged:  # samples of like length together: less padding
+            order = np.argsort(data.lengths, kind="stable")
+        shape = self.network.output_shape(longest)
+        out = np.zeros((n, int(np.prod(shape))), self.dtype)
+        for first in range(0, n, PREDICT_CALL):
+            part = order[first:first + PREDICT_CALL]
+            lowered = self._lower(data, part, train=False)
+            batch = c.Batch(part, PREDICT_ROWS, self._no_key)
+            rows = np.zeros((len(part), lowered.out_steps * lowered.out_features), self.dtype) if ragged \
+                else out[first:first + PREDICT_CALL]
+            n_chunks = self._run(mode, lowered, data, batch, rows)
+            if ragged:
+                out[part, :rows.shape[1]] = rows
+            totals += self._sums.loss[:n_chunks].sum(axis=0)
+        return out
+
+    def _lower(self, data: c.Data, order: np.ndarray, train: bool) -> Lowered:
+        if data.lengths is not self._lengths:
+            self._lengths, longest = data.lengths, int(data.lengths.max())
+            self._steps = longest if int(data.lengths.min()) == longest else None
+        steps, masked = self._steps, self.network.mask_zero
+        if steps is None:
+            lengths = data.lengths[order]
+            steps = int(lengths.max())
+            masked = masked or int(lengths.min()) < steps
+        return self.network.lower(steps, self.dtype, train=train, masked=masked)
+
+    def _run(self, mode: int, lowered: Lowered, data: c.Data, batch: c.Batch, out: np.ndarray) -> int:
+        train = mode == c.TRAIN
+        key = (lowered.steps, lowered.masked, train, len(batch.order))
+        job = self._jobs.get(key)
+        if job is None:  # memory only grows, so what has been reserved for once stays enough
+            self._jobs[key] = job = self._reserve(lowered, batch, train)
+        n_chunks, n_threads = job
+        if self._stale:
+            self.backend.pack(lowered.plan, self.theta, self._params.packed)
+            self._stale = False
+        args = (mode, lowered.plan, data, batch, self._params)
+        if n_threads == 1:
+            self.backend.run(*args, self._scratch[0], self._sums, out, 0, n_chunks, 1)
+        else:
+            self.team.run(self.backend.run, [(*args, self._scratch[i], self._sums, out, i, n_chunks, n_threads)
+                                             for i in range(n_threads)])
+        return n_chunks
+
+    def _reserve(self, lowered: Lowered, batch: c.Batch, train: bool) -> tuple[int, int]:
+        """Makes room for a batch of this size; returns its number of chunks, and of threads."""
+        n_chunks = -(-len(batch.order) // batch.rows)
+        work = lowered.work * len(batch.order) * (3 if train else 1)
+        n_threads = min(self.team.n_threads, n_chunks) if work > PARALLEL_WORK else 1
+        rows = min(batch.rows, len(batch.order))
+        sizes = (lowered.mem * rows, lowered.indices * rows, lowered.mask * rows)
+        for i in range(n_threads):
+            if i == len(self._scratch):
+                self._scratch.append(c.Scratch(np.zeros(1, self.dtype), np.zeros(1, np.int32), np.zeros(1, np.uint8)))
+            if any(array.size < size for array, size in zip(self._scratch[i], sizes)):
+                self._scratch[i] = c.Scratch(*(aligned_zeros(max(a.size, size), a.dtype)
+                                               for a, size in zip(self._scratch[i], sizes)))
+        params, sums = self._params, self._sums
+        if params.packed.size < lowered.pack:
+            self._params = params = params._replace(packed=aligned_zeros(lowered.pack, self.dtype))
+            self._stale = True
+        if train and len(params.grads) < n_chunks:
+            self._params = params._replace(grads=aligned_zeros((n_chunks, self.network.n_dense), self.dtype))
+        if len(sums.loss) < n_chunks or sums.tokens.size < lowered.tokens * len(batch.order):
+            self._sums = c.Sums(np.zeros((max(n_chunks, len(sums.loss)), 2)),
+                                np.empty(max(lowered.tokens * len(batch.order), sums.tokens.size), self.dtype))
+        return n_chunks, n_threads

@@ -1,0 +1,237 @@
+"""What the ten sequence estimators share: fit, partial_fit, prediction rows, weights, fitted attributes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from tsrnn import training
+from tsrnn.data import batches
+from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
+from tsrnn.estimators._inputs import Checked, check_input
+from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
+from tsrnn.estimators._problem import Problem, Validation, find_layout, predicted_rows, prepare, vocabulary_size
+from tsrnn.estimators._targets import Layout
+from tsrnn.network import Network
+
+SCHEDULE = ("learning_rate", "learning_rate_init", "max_iter", "tol")  # what the schedule of a fit was made of
+
+ATTRIBUTES = """Attributes
+----------
+{classes}n_features_in_ : int
+    Columns of a 2-D X, features a step of a 3-D or ragged one, 1 for token ids.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Names of the columns, where X was a frame.
+n_outputs_ : int
+    Number of outputs (a sample, or a step); 1 for two classes.
+n_iter_ : int
+    Epochs of the last fit.
+loss_, best_loss_ : float
+    Training loss of the last and of the best epoch.
+loss_curve_ : list of float
+    Training loss of every epoch; `warm_start` and `partial_fit` go on with it.
+validation_scores_ : list of float or None
+    {score} on the validation set, an entry an epoch; None without one.
+best_validation_score_ : float or None
+    The best of these.
+best_iter_ : int
+    Epoch (from 1) with the best validation score, or without one with the lowest training loss.
+history_ : dict of str to list
+    Keras' keys: loss, val_loss, accuracy, val_accuracy, seconds.
+weights_ : mapping of str to ndarray
+    The weights in PyTorch's layout, such as ``lstm_0.W_ih``; read-only.
+"""
+CLASSES = """classes_ : ndarray of shape (n_classes,)
+    Labels, sorted.
+"""
+
+
+class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
+    """Fitting and predicting; regressors and classifiers say what y is and what comes out."""
+
+    _state: training.State
+    _network: Network
+    _settings_of_fit: training.Settings
+    _kind: str
+
+    # ---------------------------------------------------------------------------------------------------------- fit
+
+    def _fit(self, X, y, sample_weight, validation: Validation, *, partial: bool = False, classes: Any = None):
+        """`fit` and `partial_fit`: check everything, train a copy, and only then change the estimator."""
+        self._check_parameters()
+        if partial and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        resume = (partial or self.warm_start) and self.__sklearn_is_fitted__()
+        seed = self._settings_of_fit.seed if resume else draw_seed(self.random_state)
+        known = self._known_classes(resume, partial, classes)
+        problem = prepare(self, X, y, sample_weight, validation, resume=resume, seed=seed, known=known)
+        settings = self._settings(seed, problem)
+        state = self._resumed_state(settings) if resume else training.State.create(problem.network, seed, problem.dtype)
+        n_epochs = 1 if partial else settings.max_iter
+        before = state.n_epochs
+
+        def fitted() -> dict[str, Any]:
+            return self._fitted_attributes(problem, state, settings, before)
+
+        hook = EpochHook(self, n_epochs, fitted, X, y, sample_weight)
+        training.fit_network(problem.network, state, problem.train, problem.val, settings, n_epochs, on_epoch_end=hook,
+                             stop_early=not partial, val_score=problem.val_score)
+        if state.stopped == "diverged" and state.n_epochs == before:
+            raise training.NonFiniteLossError(state.message)  # nothing was learnt: the estimator stays what it was
+        self._replace_fitted(fitted())
+        hook.close()
+        self._warn(state, partial)
+        return self
+
+    def _known_classes(self, resume: bool, partial: bool, classes: Any) -> np.ndarray | None:
+        """Classes that are known before y is; classifiers have them where they go on."""
+        return None
+
+    def _check_parameters(self) -> None:
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
+        validate_together(self)
+        if hasattr(self, "quantiles"):
+            quantile_levels(self)
+
+    def _settings(self, seed: int, problem: Problem) -> training.Settings:
+        values = {field.name: getattr(self, field.name) for field in fields(training.Settings) if hasattr(self, field.name)}
+        n = len(problem.train.starts)
+        values["batch_size"] = min(200 if self.batch_size == "auto" else int(self.batch_size), n)
+        return training.Settings(**values, seed=seed)
+
+    def _resumed_state(self, settings: training.Settings) -> training.State:
+        """A copy to train on: a fit that fails leaves the old state as it is."""
+        state, old = self._state.copy(), self._settings_of_fit
+        if settings.solver != old.solver:
+            state.moments = None
+        if any(getattr(settings, name) != getattr(old, name) for name in SCHEDULE):
+            state.schedule = None
+        return state
+
+    def _warn(self, state: training.State, partial: bool) -> None:
+        if state.stopped == "interrupted":
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        elif state.stopped == "diverged":
+            warnings.warn(state.message, ConvergenceWarning, stacklevel=5)
+        elif state.stopped == "max_iter" and not partial:
+            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                          "converged yet.", ConvergenceWarning, stacklevel=5)
+
+    def _fitted_attributes(self, problem: Problem, state: training.State, settings: training.Settings,
+                           before: int) -> dict[str, Any]:
+        """All that a fit leaves behind."""
+        history = {name: list(values) for name, values in state.history.items()}
+        losses = history.get("loss", [])  # empty where Ctrl-C came in the first epoch
+        scores = list(state.validation_scores) or None
+        return {
+            **problem.attributes, "_network": problem.network, "_state": state, "_settings_of_fit": settings,
+            "n_iter_": state.n_epochs - before, "best_iter_": state.best_epoch, "history_": history, "loss_curve_": losses,
+            "loss_": losses[-1] if losses else np.nan, "best_loss_": min(losses, default=np.nan),
+            "validation_scores_": scores, "best_validation_score_": max(scores) if scores else None,
+        }
+
+    def _replace_fitted(self, attributes: dict[str, Any]) -> None:
+        """In one step from the old fit to the new one: nothing of the old remains."""
+        self.__dict__.update(attributes)
+        for name in [name for name in vars(self) if name.endswith("_") and name not in attributes]:
+            delattr(self, name)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_state" in vars(self)
+
+    # ------------------------------------------------------------------------------------------------------ predict
+
+    def _predict_rows(self, X) -> tuple[Checked, Layout, np.ndarray | None, np.ndarray]:
+        """Checked X, layout, real steps, and the loss's predictions (rows, units): one row a sample, or one a step."""
+        check_is_fitted(self)
+        network, theta = self._network, self._state.theta
+        checked = check_input(self, X, vocabulary_size=vocabulary_size(network), dtype=theta.dtype.type, kind=self._kind)
+        layout, real = find_layout(network, checked)
+        data = batches.make_data(checked.sequences, theta.dtype)
+        logits = training.predict_network(network, theta, data, n_jobs=self.n_jobs)
+        return checked, layout, real, predicted_rows(network, logits, layout)
+
+    # ------------------------------------------------------------------------------------------------------ weights
+
+    @property
+    def weights_(self) -> Mapping[str, np.ndarray]:
+        """The weights in PyTorch's layout; read-only."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet: it has no weights_.")
+        views = self._network.views(self._state.theta)
+        for view in views.values():
+            view.flags.writeable = False
+        return MappingProxyType(views)
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        """A copy of the weights, in PyTorch's layout.
+
+        Returns
+        -------
+        weights : dict of str to ndarray
+            Such as ``lstm_0.W_ih`` (4 H, F) with the gates i f g o.
+        """
+        check_is_fitted(self)
+        return {name: np.array(view) for name, view in self._network.views(self._state.theta).items()}
+
+    def set_weights(self, weights: Mapping[str, Any]):
+        """Puts other weights in place of the fitted ones; `fit` goes on from them with ``warm_start=True``.
+
+        Parameters
+        ----------
+        weights : mapping of str to array-like
+            All weights, with names and shapes as in `get_weights`.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            For names or shapes that are not the network's, and for NaN or infinity; nothing is changed then.
+        """
+        check_is_fitted(self)
+        theta = self._state.theta.copy()
+        views = self._network.views(theta)
+        faults = [f"{name} is missing" for name in views if name not in weights]
+        faults += [f"{name} is not a weight of this network" for name in weights if name not in views]
+        for name, view in views.items():
+            if name not in weights:
+                continue
+            array = np.asarray(weights[name], dtype=theta.dtype)
+            if array.shape != view.shape:
+                faults.append(f"{name} has shape {array.shape} and must have {view.shape}")
+            elif not np.isfinite(array).all():
+                faults.append(f"{name} contains NaN or infinity")
+            else:
+                view[...] = array
+        if faults:
+            raise ValueError(f"These weights do not fit {type(self).__name__}: {'; '.join(faults)}.")
+        self._state = self._state.with_theta(theta)
+        return self
+
+    # ------------------------------------------------------------------------------------------------- scikit-learn
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def draw_seed(random_state: Any) -> int:
+    """32 bits for the engine: the int itself, a draw from a RandomState, or fresh entropy; never from the global generator."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(0, 2**32, dtype=np.uint32))
+    return int(random_state)

@@ -1,0 +1,93 @@
+"""From architecture parameters to layers, and from layers to a network that fits X and y."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tsrnn import layers as kinds
+from tsrnn.data.batches import Sequences
+from tsrnn.estimators._params import sizes
+from tsrnn.network import Network, check_layers
+
+RECURRENT = {"lstm": kinds.LSTM, "gru": kinds.GRU, "rnn": kinds.RNN}
+
+
+def layers_from_parameters(estimator, n_outputs: int) -> list[kinds.Layer]:
+    """The layers that the architecture parameters of `estimator` stand for.
+
+    In order: embedding; each convolution with its pooling; each recurrent layer with its dropout; pooling over all steps; dense
+    layers; a linear Dense with `n_outputs` units.
+    """
+    e = estimator
+    network: list[kinds.Layer] = []
+    if e.embedding_dim is not None:
+        network.append(kinds.Embedding(e.vocabulary_size, e.embedding_dim, e.mask_zero))
+    pooling = kinds.MaxPooling1D if e.pool == "max" else kinds.AveragePooling1D
+    for filters in sizes(e, "conv_filters"):
+        network.append(kinds.Conv1D(filters, e.conv_kernel_size, e.conv_padding, e.conv_activation))
+        if e.pool_size > 1:
+            network.append(pooling(e.pool_size))
+    network += _recurrent_layers(e)
+    if e.pooling != "last":
+        network.append(kinds.GlobalMaxPooling1D() if e.pooling == "max" else kinds.GlobalAveragePooling1D())
+    network += [kinds.Dense(units, "relu") for units in sizes(e, "dense_layer_sizes")]
+    network.append(kinds.Dense(n_outputs))
+    return network
+
+
+def _recurrent_layers(e) -> list[kinds.Layer]:
+    hidden = sizes(e, "hidden_layer_sizes")
+    every_step = e.return_sequences or e.pooling != "last"  # of the last layer; those before it always give every step
+    extra: dict[str, Any] = {"activation": e.activation} if e.cell == "rnn" else {}
+    network: list[kinds.Layer] = []
+    for n, units in enumerate(hidden):
+        layer = RECURRENT[e.cell](units, return_sequences=every_step or n + 1 < len(hidden),
+                                  input_dropout=float(e.input_dropout), recurrent_dropout=float(e.recurrent_dropout), **extra)
+        network.append(kinds.Bidirectional(layer, e.merge) if e.bidirectional else layer)
+        if e.dropout > 0:
+            network.append(kinds.Dropout(float(e.dropout)))
+    return network
+
+
+def first_embedding(estimator) -> kinds.Embedding | None:
+    """The embedding that X goes into, if there is one."""
+    if estimator.layers is not None:
+        first = next(iter(estimator.layers), None)
+        return first if isinstance(first, kinds.Embedding) else None
+    if estimator.embedding_dim is None:
+        return None
+    return kinds.Embedding(estimator.vocabulary_size, estimator.embedding_dim, estimator.mask_zero)
+
+
+def build_network(layers: Sequence[kinds.Layer], sequences: Sequences, n_outputs: int, loss: str,
+                  loss_params: Sequence[float]) -> Network:
+    """The network for `sequences` with `n_outputs` outputs.
+
+    The number of steps stays free unless a layer (Flatten, Reshape) needs it.  Raises ValueError where the layers do not fit
+    each other, the input or the targets.
+    """
+    layers = check_layers(layers)
+    units = layers[-1].units  # type: ignore[attr-defined]
+    if units != n_outputs:
+        raise ValueError(f"The last layer is {layers[-1]!r}; these targets need Dense({n_outputs}).")
+    tail = () if sequences.is_ids else (sequences.channels,)
+    try:
+        network = Network(layers, (None, *tail), loss, loss_params)
+    except ValueError:
+        if not sequences.same_length:
+            raise
+        network = Network(layers, (sequences.steps, *tail), loss, loss_params)
+    check_steps(network, sequences)
+    return network
+
+
+def check_steps(network: Network, sequences: Sequences) -> None:
+    """Raises ValueError where a sequence is too short for the network, or not as long as a Flatten or Reshape needs."""
+    fixed = network.input_shape[0]
+    if fixed is not None and not (sequences.same_length and sequences.steps == fixed):
+        shortest, longest = int(sequences.lengths.min()), sequences.steps
+        found = f"{shortest}" if sequences.same_length else f"{shortest} to {longest}"
+        raise ValueError(f"X has {found} steps a sample, but the network was built for {fixed}: its Flatten or Reshape needs "
+                         "sequences of one length.")
+    network.output_shape(int(sequences.lengths.min()))

@@ -1,0 +1,243 @@
+"""Everything that `fit` needs, checked and in the engine's form, before any work and without touching the estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from tsrnn.backends.contract import Data
+from tsrnn.data import batches
+from tsrnn.estimators import _targets
+from tsrnn.estimators._build import build_network, check_steps, first_embedding, layers_from_parameters
+from tsrnn.estimators._inputs import Checked, check_input
+from tsrnn.estimators._targets import Layout
+from tsrnn.layers import Dense
+from tsrnn.network import Network
+
+
+class Objective(NamedTuple):
+    """What y asks of the network."""
+
+    rows: np.ndarray            # (rows, K) targets
+    n_outputs: int              # units of the last layer
+    loss: str                   # a name in tsrnn.losses.LOSSES
+    loss_params: tuple[float, ...]
+    attributes: dict[str, Any]  # of the fitted estimator
+    numbers: np.ndarray | None = None  # (rows,) class numbers
+
+
+class Problem(NamedTuple):
+    """A fit, ready to begin."""
+
+    network: Network
+    dtype: type
+    train: Data
+    attributes: dict[str, Any]  # of the fitted estimator, as far as they are known before training
+    val: Data | None = None
+    val_score: Callable[[np.ndarray], float] | None = None  # of the logits of `val`
+
+
+class Validation(NamedTuple):
+    """The validation set as the user gave it."""
+
+    X: Any = None
+    y: Any = None
+    sample_weight: Any = None
+
+
+def shell(estimator):
+    """A shallow copy of `estimator`, for scikit-learn's checks, which write on what they check."""
+    other = object.__new__(type(estimator))
+    other.__dict__.update(estimator.__dict__)
+    return other
+
+
+def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validation, *, resume: bool, seed: int,
+            known: np.ndarray | None = None) -> Problem:
+    """Checks everything and builds the network.
+
+    Parameters
+    ----------
+    estimator : sequence estimator
+        Not changed.
+    X, y, sample_weight, validation
+        As in `fit`.
+    resume : bool
+        Whether the fit goes on from the estimator's present weights; X and y must then fit these.
+    seed : int
+        For the split of `early_stopping`.
+    known : array, optional
+        The classes, where the fit goes on or `partial_fit` was told them; y need not have them all then.
+    """
+    checker = shell(estimator)
+    embedding = first_embedding(estimator)
+    checked = check_input(checker, X, vocabulary_size=embedding.vocabulary_size if embedding else None,
+                          dtype=estimator._state.theta.dtype.type if resume else _wanted_dtype(estimator.dtype),
+                          kind=estimator._kind if resume else None)
+    dtype = _compute_dtype(estimator, checked, resume)
+    layout, real = find_layout(trial_network(estimator, checked), checked)
+    objective = estimator._check_targets(y, layout, real, known)
+    weights = _checked_weights(estimator, sample_weight, layout, real, objective, partial=known is not None)
+    network = _network(estimator, checked, objective, resume)
+    attributes = {**_input_attributes(checker), **objective.attributes, "_kind": checked.kind}
+    train = _data(checked, dtype, objective, layout, weights, real)
+    if not train.totals.any():
+        raise ValueError("Sample weights, times class weights, must contain at least one non-zero number at a real step.")
+    problem = Problem(network, dtype, train, attributes)
+    if validation.X is not None or validation.y is not None:
+        vars(checker).update(attributes)
+        return _with_validation_data(checker, problem, validation)
+    if validation.sample_weight is not None:
+        raise ValueError("sample_weight_val is given without X_val and y_val; give all three or leave it out.")
+    if estimator.early_stopping:
+        vars(checker).update(attributes)
+        return _with_split(checker, problem, objective, layout, real, seed)
+    return problem
+
+
+def find_layout(network: Network, checked: Checked) -> tuple[Layout, np.ndarray | None]:
+    """Where the outputs of `network` for this input lie, and which of them are of real steps (None: all).
+
+    Raises ValueError where lengths differ and the network changes the number of steps: whose step an output is would be a
+    guess.
+    """
+    sequences = checked.sequences
+    check_steps(network, sequences)
+    shape = network.output_shape(sequences.steps)
+    if len(shape) == 1:
+        return Layout(len(sequences), None), None
+    real = batches.real_steps(sequences, network.mask_zero)
+    if shape[0] == sequences.steps:
+        return Layout(len(sequences), sequences.lengths, checked.is_ragged), real
+    if real is None and sequences.same_length:
+        return Layout(len(sequences), np.full(len(sequences), shape[0], np.int64), checked.is_ragged), None
+    raise ValueError(f"The network makes {shape[0]} steps of {sequences.steps}; with sequences of different lengths and one "
+                     "output a step it must keep their number: take conv_padding=\"same\" and pool_size=1.")
+
+
+def trial_network(estimator, checked: Checked) -> Network:
+    """The estimator's network with whatever number of outputs: its shapes are known before y is."""
+    layers = estimator.layers
+    if layers is None:
+        layers = layers_from_parameters(estimator, 1)
+    last = layers[-1] if len(layers) else None
+    return build_network(layers, checked.sequences, last.units if isinstance(last, Dense) else 1, "squared_error", (1.0,))
+
+
+def _wanted_dtype(dtype: Any) -> type | None:
+    return None if dtype is None else np.dtype(dtype).type
+
+
+def _compute_dtype(estimator, checked: Checked, resume: bool) -> type:
+    if resume:
+        return estimator._state.theta.dtype.type
+    return _wanted_dtype(estimator.dtype) or checked.float_type
+
+
+def _input_attributes(checker) -> dict[str, Any]:
+    return {name: vars(checker)[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(checker)}
+
+
+def _network(estimator, checked: Checked, objective: Objective, resume: bool) -> Network:
+    layers = estimator.layers
+    if layers is None:
+        layers = layers_from_parameters(estimator, objective.n_outputs)
+    network = build_network(layers, checked.sequences, objective.n_outputs, objective.loss, objective.loss_params)
+    if not resume:
+        return network
+    old = estimator._network
+    if network.layers != old.layers or network.input_shape[1:] != old.input_shape[1:]:
+        raise ValueError(f"The fitted network is {list(old.layers)}, but the parameters and y now ask for "
+                         f"{list(network.layers)}; to go on they must stay as they were.  For a new network fit with "
+                         "warm_start=False.")
+    return network
+
+
+def _checked_weights(estimator, sample_weight: Any, layout: Layout, real: np.ndarray | None, objective: Objective,
+                     partial: bool) -> np.ndarray:
+    """Weights of samples or steps, class weights included."""
+    weights = _targets.check_weights(sample_weight, layout)
+    numbers = objective.numbers
+    if numbers is None:
+        return weights
+    rows = _targets.per_row(weights, layout) * (1.0 if real is None else real)
+    classes = objective.attributes["classes_"]
+    present = np.count_nonzero(np.bincount(numbers, rows, len(classes)))
+    if present < 2 and not partial:
+        raise ValueError(f"y contains {present} class(es) with a positive weight, while a minimum of 2 classes is required by "
+                         f"{type(estimator).__name__}.")
+    if estimator.class_weight is None:
+        return weights
+    return _targets.per_row(weights, layout) * _targets.class_factors(estimator.class_weight, classes, numbers, rows)[numbers]
+
+
+def _data(checked: Checked, dtype: type, objective: Objective, layout: Layout, weights: np.ndarray,
+          real: np.ndarray | None) -> Data:
+    return batches.make_data(checked.sequences, dtype, objective.rows, layout.steps, weights, real)
+
+
+def _with_validation_data(checker, problem: Problem, validation: Validation) -> Problem:
+    """With the user's validation set; `checker` has the attributes of the coming fit."""
+    if validation.X is None or validation.y is None:
+        raise ValueError("X_val and y_val belong together; one of them is missing.")
+    network = problem.network
+    checked = check_input(checker, validation.X, vocabulary_size=vocabulary_size(network), dtype=problem.dtype,
+                          kind=checker._kind)
+    layout, real = find_layout(network, checked)
+    objective = checker._check_targets(validation.y, layout, real, getattr(checker, "classes_", None))
+    if objective.n_outputs != network.layers[-1].units:  # type: ignore[attr-defined]
+        raise ValueError(f"y_val has shape {np.shape(validation.y)}; it must have as many outputs as y.")
+    weights = _targets.check_weights(validation.sample_weight, layout, "sample_weight_val")
+    val = _data(checked, problem.dtype, objective, layout, weights, real)
+    return problem._replace(val=val, val_score=_score(checker, network, objective.rows, val, layout, real))
+
+
+def vocabulary_size(network: Network) -> int | None:
+    """Number of ids that the network knows; None where it takes values."""
+    return network.embedding.vocabulary_size if network.embedding is not None else None
+
+
+def _with_split(checker, problem: Problem, objective: Objective, layout: Layout, real: np.ndarray | None,
+                seed: int) -> Problem:
+    """With a validation part cut off as `MLPClassifier` cuts it: at random, with equal shares of the classes."""
+    stratify = objective.numbers if layout.steps is None else None
+    train_rows, val_rows = train_test_split(np.arange(layout.n), test_size=checker.validation_fraction, stratify=stratify,
+                                            random_state=np.random.RandomState(seed))
+    if len(val_rows) < 2:
+        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    train, val = batches.take(problem.train, train_rows), batches.take(problem.train, val_rows)
+    for part, name in ((train, "training"), (val, "validation")):
+        if not part.totals.any():
+            raise ValueError(f"The sample weights of the {name} part are all zero; give more samples a weight, or use another "
+                             "random_state, or pass X_val and y_val.")
+    chosen = layout.rows_of(val_rows)
+    part_layout = layout._replace(n=len(val_rows), steps=None if layout.steps is None else layout.steps[val_rows])
+    score = _score(checker, problem.network, objective.rows[chosen], val, part_layout, None if real is None else real[chosen])
+    return problem._replace(train=train, val=val, val_score=score)
+
+
+def _score(checker, network: Network, targets: np.ndarray, val: Data, layout: Layout,
+           real: np.ndarray | None) -> Callable[[np.ndarray], float] | None:
+    """The score of `val` as a function of its logits; None where the engine's own (accuracy) is the estimator's."""
+    if network.loss.is_classification:
+        return None
+    weights = val.weights[:, 0] if val.weights.shape[1] == 1 else val.weights[layout.within(val.weights.shape[1])]
+    weights = _targets.per_row(weights.astype(np.float64), layout)
+    keep = weights > 0 if real is None else (weights > 0) & real
+
+    def score(logits: np.ndarray) -> float:
+        rows = predicted_rows(network, logits, layout)
+        return checker._score_rows(targets[keep], rows[keep], weights[keep])
+
+    return score
+
+
+def predicted_rows(network: Network, logits: np.ndarray, layout: Layout) -> np.ndarray:
+    """The loss's predictions (rows, units), one row a sample or a real step, from logits (n, T_out * units)."""
+    units = network.layers[-1].units  # type: ignore[attr-defined]
+    rows = logits.reshape(layout.n, -1, units)
+    real = rows.reshape(-1, units) if layout.steps is None else rows[layout.within(rows.shape[1])]
+    return network.loss.link(real.astype(np.float64))

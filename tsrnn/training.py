@@ -1,0 +1,301 @@
+"""Training: `fit_network` → `run_epoch` → `train_step`; prediction and evaluation of fitted networks."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tsrnn import optimizers
+from tsrnn.backends import contract as c
+from tsrnn.engine import PARALLEL_WORK, Engine, aligned_zeros
+from tsrnn.network import Network
+from tsrnn.optimizers import Constant as LearningRate
+from tsrnn.parallel import Team, effective_n_jobs
+from tsrnn.progress import Progress
+
+INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`
+EXPLODED = 1000.0  # a final loss so many times the first batch's is no accident of that batch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every optimisation and running parameter of the estimators, already validated."""
+
+    solver: str = "adam"
+    learning_rate: str | Callable[[int], float] = "constant"
+    learning_rate_init: float = 1e-3
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    alpha: float = 0.0
+    clip_norm: float | None = 1.0
+    clip_value: float | None = None
+    batch_size: int = 200
+    max_iter: int = 200
+    shuffle: bool = True
+    tol: float = 1e-4
+    n_iter_no_change: int = 10
+    early_stopping: bool = False
+    restore_best: bool = True
+    n_jobs: int | None = None
+    verbose: bool = False
+    seed: int = 0
+
+
+@dataclass
+class State:
+    """All that a fit leaves behind and a resumed fit goes on from."""
+
+    theta: np.ndarray
+    moments: np.ndarray | None = None
+    n_steps: int = 0
+    n_epochs: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    validation_scores: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    best_theta: np.ndarray | None = None
+    schedule: LearningRate | None = None
+    patience: Patience | None = None
+    stopped: str = ""  # "max_iter", "converged", "callback", "interrupted" or "diverged"
+    message: str = ""  # what a user should know of it
+
+    @classmethod
+    def create(cls, network: Network, seed: int, dtype) -> State:
+        """Fresh weights from `seed`."""
+        return cls(network.init(np.random.default_rng([seed, INITIAL_WEIGHTS]), dtype))
+
+    def copy(self) -> State:
+        return copy.deepcopy(self)
+
+    def with_theta(self, theta: np.ndarray) -> State:
+        """The same with other weights, and an optimizer that has forgotten the old ones."""
+        state = self.copy()
+        state.theta, state.best_theta, state.moments, state.n_steps = theta.copy(), None, None, 0
+        state.patience = None
+        return state
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A batch's loss or gradient is NaN or infinite."""
+
+
+def fit_network(network: Network, state: State, train: c.Data, val: c.Data | None, settings: Settings, n_epochs: int,
+                on_epoch_end: Callable[[int, dict[str, float]], object] | None = None, stop_early: bool = True,
+                val_score: Callable[[np.ndarray], float] | None = None) -> State:
+    """Trains `state` in place for at most `n_epochs` epochs and returns it.
+
+    Parameters
+    ----------
+    network : Network
+    state : State
+    train, val : Data
+        `val` (optional) is evaluated after each epoch.
+    settings : Settings
+    n_epochs : int
+    on_epoch_end : callable, optional
+        Gets the epoch's number, from 0, and its entry of the history; a true answer ends the fit.
+    stop_early : bool
+        Whether the fit may end before `n_epochs` where it stands still.
+    val_score : callable, optional
+        Score of the logits (n, T_out * K) of `val`, higher is better; default accuracy, or the negative loss.
+
+    Notes
+    -----
+    Ctrl-C ends the fit after the step under way.  Where a batch's loss or gradient is not finite, the weights go back to the
+    end of the last epoch and ``state.stopped`` is "diverged".  It is so too, but with the weights of the last epoch, where the
+    fit has come to its end with a finite loss far above that of its first batch.
+    """
+    solver = optimizers.get_solver(settings.solver)
+    if state.moments is None:
+        state.moments, state.n_steps = np.zeros((solver.n_moments, state.theta.size), state.theta.dtype), 0
+    if state.schedule is None:
+        state.schedule = optimizers.schedule(settings.learning_rate, settings.learning_rate_init, settings.max_iter,
+                                             settings.tol)
+    if state.patience is None:
+        state.patience = Patience()
+    state.stopped = state.message = ""
+    with Team(effective_n_jobs(settings.n_jobs)) as team, Progress(settings.verbose, n_epochs, len(train.starts)) as progress:
+        trainer = Trainer(Engine(network, state.theta, team), state, train, settings, solver, progress)
+        try:
+            for _ in range(n_epochs):
+                finite = state.theta.copy()
+                try:
+                    logs = run_epoch(trainer, val, val_score)
+                except NonFiniteLossError as error:
+                    state.theta[:], state.moments[:], state.n_steps = finite, 0, 0
+                    state.stopped, state.message = "diverged", str(error)
+                    break
+                state.patience.observe(state, settings, has_score=val is not None)
+                if on_epoch_end is not None and on_epoch_end(state.n_epochs - 1, logs):
+                    state.stopped = "callback"
+                elif stop_early and state.patience.count > settings.n_iter_no_change:
+                    state.stopped = "converged"
+                if state.stopped:
+                    break
+            else:
+                state.stopped = "max_iter"
+        except KeyboardInterrupt:
+            state.stopped = "interrupted"
+            state.message = f"interrupted after {state.n_epochs} epochs and part of the next one"
+        if state.stopped in ("max_iter", "converged"):
+            trainer.look_back()
+    if val is not None and settings.restore_best and state.best_theta is not None and state.stopped != "diverged":
+        state.theta[:] = state.best_theta
+    return state
+
+
+class Trainer:
+    """What a training step needs."""
+
+    def __init__(self, engine: Engine, state: State, data: c.Data, settings: Settings, solver: optimizers.Solver,
+                 progress: Progress):
+        self.engine, self.state, self.data, self.settings = engine, state, data, settings
+        self.solver, self.progress = solver, progress
+        self.gradient = aligned_zeros(state.theta.shape, state.theta.dtype)
+        self.first_loss: float | None = None  # of the first batch, before anything was learnt
+        self.hyper = optimizers.make_hyper(
+            beta_1=settings.beta_1, beta_2=settings.beta_2, epsilon=settings.epsilon, momentum=settings.momentum,
+            nesterov=settings.nesterovs_momentum, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm,
+            clip_value=settings.clip_value)
+
+    def order(self) -> np.ndarray:
+        """This epoch's order of the samples: a function of seed and epoch."""
+        n = len(self.data.starts)
+        if not self.settings.shuffle:
+            return np.arange(n)
+        return np.random.default_rng([self.settings.seed, SHUFFLE, self.state.n_epochs]).permutation(n)
+
+    def look_back(self) -> None:
+        """Says so where the fit has made things far worse: a rate much too high need not end in infinity."""
+        state, first, last = self.state, self.first_loss, self.state.history["loss"][-1]
+        if first is not None and last > EXPLODED * first > 0:
+            state.stopped = "diverged"
+            state.message = (f"The loss is {last:.3g} after epoch {state.n_epochs}; that of the first batch was {first:.3g}. "
+                             + _remedy(self.settings, self.hyper[optimizers.LR]))
+
+
+def train_step(trainer: Trainer, order: np.ndarray, weight: float, key: np.ndarray, rate: float) -> tuple[float, float]:
+    """One batch, whose sum of w is `weight`; returns sum of w l (with L2), and sum of w for right answers."""
+    engine, state, hyper = trainer.engine, trainer.state, trainer.hyper
+    loss, right = engine.gradient(trainer.data, order, key, trainer.gradient)
+    hyper[optimizers.L2] = trainer.settings.alpha / weight
+    state.n_steps += 1
+    optimizers.start_step(hyper, state.n_steps, rate)
+    norm, penalty = engine.backend.apply_update(trainer.solver.code, state.theta, trainer.gradient, state.moments, hyper,
+                                                engine.network.penalised)
+    engine.refresh()
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise NonFiniteLossError
+    return loss + penalty * weight, right
+
+
+def run_epoch(trainer: Trainer, val: c.Data | None, val_score: Callable | None) -> dict[str, float]:
+    """One pass over the samples, and one over the validation set; appends to the state's history."""
+    state, settings = trainer.state, trainer.settings
+    assert state.schedule is not None
+    started, rate = time.perf_counter(), state.schedule.rate(state.n_epochs)
+    order, key = trainer.order(), c.random_key(settings.seed, state.n_epochs)
+    firsts = range(0, len(order), settings.batch_size)
+    weights = np.add.reduceat(trainer.data.totals[order], firsts).tolist()
+    loss = right = total = 0.0
+    for number, (first, weight) in enumerate(zip(firsts, weights)):
+        batch = order[first:first + settings.batch_size]
+        if weight > 0:  # else nobody in it counts
+            try:
+                step = train_step(trainer, batch, weight, key, rate)
+            except NonFiniteLossError:
+                raise NonFiniteLossError(_divergence(settings, state.n_epochs, number, rate)) from None
+            loss, right, total = loss + step[0], right + step[1], total + weight
+            if trainer.first_loss is None:
+                trainer.first_loss = step[0] / weight
+        trainer.progress.batch(len(batch), loss / total if total else math.nan)
+    if not np.isfinite(state.theta).all():  # the last step's doing, or a finite loss hides it
+        raise NonFiniteLossError(_divergence(settings, state.n_epochs, len(weights) - 1, rate))
+    logs = {"loss": loss / total if total else math.nan}
+    if trainer.engine.network.loss.is_classification:
+        logs["accuracy"] = right / total if total else math.nan
+    scores = [] if val is None else [_validate(trainer.engine, val, val_score, logs)]
+    logs["seconds"] = time.perf_counter() - started
+    history = {**state.history, **{name: [*state.history.get(name, ()), float(value)] for name, value in logs.items()}}
+    scores = state.validation_scores + scores
+    # nothing is called in between: Ctrl-C comes before or after all three
+    state.history, state.validation_scores, state.n_epochs = history, scores, state.n_epochs + 1
+    state.schedule.observe(logs.get("val_loss", logs["loss"]))
+    trainer.progress.epoch(logs)
+    return logs
+
+
+def _validate(engine: Engine, val: c.Data, val_score: Callable[[np.ndarray], float] | None, logs: dict[str, float]) -> float:
+    """Adds the validation set's entries to `logs`; returns its score."""
+    logs["val_loss"], accuracy, logits = engine.evaluate(val)
+    if engine.network.loss.is_classification:
+        logs["val_accuracy"] = accuracy
+    return float(val_score(logits) if val_score else logs.get("val_accuracy", -logs["val_loss"]))
+
+
+def _divergence(settings: Settings, epoch: int, batch: int, rate: float) -> str:
+    return (f"The loss or its gradient became NaN or infinite in epoch {epoch + 1}, batch {batch + 1}; training stopped and "
+            f"the weights from the end of epoch {epoch} were restored. {_remedy(settings, rate)}")
+
+
+def _remedy(settings: Settings, rate: float) -> str:
+    return (f"Scale the inputs and targets, or lower learning_rate_init (the rate was {rate:g})"
+            f"{'' if settings.clip_norm else ', or set clip_norm=1.0'}.")
+
+
+@dataclass
+class Patience:
+    """Counts epochs without improvement as scikit-learn's MLP does, and keeps the best weights where there is a score.
+
+    Part of the state: a resumed fit is measured against what it has already reached.
+    """
+
+    count: int = 0
+    best_score: float = -math.inf
+    best_loss: float = math.inf
+
+    def observe(self, state: State, settings: Settings, has_score: bool) -> None:
+        """Hear of the epoch that has just ended; `has_score`: it was validated."""
+        loss, watch_score = state.history["loss"][-1], settings.early_stopping and has_score
+        if has_score:
+            score = state.validation_scores[-1]
+            if watch_score:
+                self.count = self.count + 1 if score < self.best_score + settings.tol else 0
+            if score > self.best_score:
+                self.best_score, state.best_epoch = score, state.n_epochs
+                if settings.restore_best:
+                    state.best_theta = state.theta.copy()
+        if not watch_score:
+            self.count = self.count + 1 if loss > self.best_loss - settings.tol else 0
+        if loss < self.best_loss:
+            self.best_loss = loss
+            if not has_score:
+                state.best_epoch = state.n_epochs
+
+
+def _team(network: Network, data: c.Data, dtype, n_jobs: int | None) -> Team:
+    """Threads for work without learning: none where it is small."""
+    work = network.lower(int(data.lengths.max()), dtype, train=False, masked=False).work * len(data.starts)
+    return Team(effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1)
+
+
+def predict_network(network: Network, theta: np.ndarray, data: c.Data, n_jobs: int | None = None) -> np.ndarray:
+    """Logits of all samples, (n, K) or (n, T_out, K); those behind the end of a ragged sample mean nothing."""
+    with _team(network, data, theta.dtype, n_jobs) as team:
+        out = Engine(network, theta, team).predict(data)
+    return out.reshape(len(out), *network.output_shape(int(data.lengths.max())))
+
+
+def evaluate_network(network: Network, theta: np.ndarray, data: c.Data, n_jobs: int | None = None) -> tuple[float, float]:
+    """Mean loss, and share of right answers (classification; else 0)."""
+    with _team(network, data, theta.dtype, n_jobs) as team:
+        loss, right, _ = Engine(network, theta, team).evaluate(data)
+    return loss, right
