@@ -171,6 +171,18 @@ def outputs(network, theta, data):
     return results
 
 
+def huber(p, y, delta):
+    d = abs(p - y)
+    return d * d / 2 if d <= delta else delta * (d - delta / 2)
+
+
+POINTWISE = {
+    "squared_error": lambda p, y, _: (p - y) ** 2, "absolute_error": lambda p, y, _: abs(p - y), "huber": huber,
+    "poisson": lambda p, y, _: math.exp(p) - y * p,
+    "binary_crossentropy": lambda p, y, _: max(p, 0) + math.log1p(math.exp(-abs(p))) - y * p,
+}
+
+
 def loss_value(name, p, y, params=(1.0,)):
     """Loss of one sample's (or step's) outputs p (K,)."""
     if name == "categorical_crossentropy":
@@ -181,9 +193,28 @@ def loss_value(name, p, y, params=(1.0,)):
             d, q = y[k // len(params)] - v, params[k % len(params)]
             values.append(q * d if d >= 0 else (q - 1) * d)
             continue
-        d = v - y[k]
-        values.append({"squared_error": lambda: d * d, "absolute_error": lambda: abs(d),
-                       "huber": lambda: d * d / 2 if abs(d) <= params[0] else params[0] * (abs(d) - params[0] / 2),
-                       "poisson": lambda: math.exp(v) - y[k] * v,
-                       "binary_crossentropy": lambda: max(v, 0) + math.log1p(math.exp(-abs(v))) - y[k] * v}[name]())
+        values.append(POINTWISE[name](v, y[k], params[0]))
     return sum(values) / len(values)
+
+
+def check_engine(engine, data):
+    """Outputs and loss of an engine against these equations: only real steps, each sample at its own length."""
+    network = engine.network
+    got = engine.predict(data).reshape(len(data.starts), *network.output_shape(int(data.lengths.max())))
+    total = 0.0
+    for i, (expected, mask) in enumerate(outputs(network, engine.theta, data)):
+        expected = np.atleast_2d(expected)
+        steps = np.flatnonzero(np.ones(len(expected), bool) if mask is None else mask)
+        sample = np.atleast_2d(got[i])
+        np.testing.assert_allclose(sample[steps], expected[steps], rtol=1e-11, atol=1e-13)
+        for t in steps:
+            weight = data.weights[i, min(t, data.weights.shape[1] - 1)]
+            total += weight * loss_value(network.loss.name, expected[t], targets(network, data, i, t), network.loss_params)
+    np.testing.assert_allclose(engine.evaluate(data)[0] * data.totals.sum(), total, rtol=1e-11)
+
+
+def targets(network, data, i, t):
+    """Targets of sample i at step t."""
+    K = network.output_shape(int(data.lengths.max()))[-1]
+    count = {"categorical_crossentropy": 1, "quantile": K // len(network.loss_params)}.get(network.loss.name, K)
+    return data.targets[data.target_starts[i] + t * count:][:count]

@@ -49,7 +49,8 @@ SEQ = {"return_sequences": True}
 # layers in front of which any mask may stand: name → layers
 MASKABLE = {
     "stacked": [LSTM(4, **SEQ), GRU(3, **SEQ), RNN(2), Dense(2)],
-    "stacked bidirectional": [Bidirectional(LSTM(2, **SEQ)), Bidirectional(GRU(2, **SEQ), "sum"), Bidirectional(RNN(3)), Dense(1)],
+    "stacked bidirectional": [Bidirectional(LSTM(2, **SEQ)), Bidirectional(GRU(2, **SEQ), "sum"), Bidirectional(RNN(3)),
+                              Dense(1)],
     "many outputs a step": [Bidirectional(GRU(2, **SEQ), "mul"), Dense(3, "sigmoid"), Dense(2)],
     "global max": [LSTM(3, **SEQ), GlobalMaxPooling1D(), Dense(2)],
     "global mean": [Bidirectional(GRU(3, **SEQ)), GlobalAveragePooling1D(), Dense(2)],
@@ -69,12 +70,12 @@ MASKABLE = {
     "dense a step": [Dense(4, "relu"), LSTM(3, **SEQ), Dense(3, "tanh"), RNN(2), Dense(2)],
     "dropout": [Dropout(0.3), LSTM(4, **SEQ), Dropout(0.4), GRU(3), Dropout(0.2), Dense(2)],
     "input dropout": [LSTM(4, input_dropout=0.4, **SEQ), GRU(3, input_dropout=0.3), Dense(1)],
-    "recurrent dropout": [LSTM(4, recurrent_dropout=0.4, **SEQ), GRU(3, recurrent_dropout=0.3, **SEQ), RNN(3, recurrent_dropout=0.3),
-                          Dense(1)],
+    "recurrent dropout": [LSTM(4, recurrent_dropout=0.4, **SEQ), GRU(3, recurrent_dropout=0.3, **SEQ),
+                          RNN(3, recurrent_dropout=0.3), Dense(1)],
     "all dropout, both directions": [Bidirectional(LSTM(3, **SEQ, input_dropout=0.3, recurrent_dropout=0.4)), Dropout(0.3),
                                      Bidirectional(GRU(3, input_dropout=0.3, recurrent_dropout=0.4), "sum"), Dense(1)],
-    "steps distributed": [TimeDistributed(Dense(3, "tanh")), LSTM(2, **SEQ), TimeDistributed([Dense(3, "relu"), Dense(2)]), GRU(2),
-                          Dense(1)],
+    "steps distributed": [TimeDistributed(Dense(3, "tanh")), LSTM(2, **SEQ), TimeDistributed([Dense(3, "relu"), Dense(2)]),
+                          GRU(2), Dense(1)],
 }
 # networks of steps of a fixed number: name → (layers, input_shape)
 FIXED = {
@@ -89,8 +90,8 @@ FIXED = {
     "reshape odd": ([Dense(3), Reshape((9, 2)), LSTM(2), Dense(1)], (6, 2)),
     "cnn-lstm": ([Reshape((3, 4, 2)), TimeDistributed([Conv1D(4, 3, activation="relu"), MaxPooling1D(2), Flatten()]), LSTM(3),
                   Dense(1)], (12, 2)),
-    "cnn-lstm valid": ([Reshape((3, 4, 2)), TimeDistributed(Conv1D(3, 2, "valid", "tanh")), TimeDistributed(AveragePooling1D(2)),
-                        TimeDistributed(Flatten()), GRU(3), Dense(1)], (12, 2)),
+    "cnn-lstm valid": ([Reshape((3, 4, 2)), TimeDistributed(Conv1D(3, 2, "valid", "tanh")),
+                        TimeDistributed(AveragePooling1D(2)), TimeDistributed(Flatten()), GRU(3), Dense(1)], (12, 2)),
     "hierarchical": ([Reshape((3, 4, 2)), TimeDistributed([Bidirectional(LSTM(2, **SEQ)), GRU(3)]), RNN(2, **SEQ), Dense(1)],
                      (12, 2)),
     "hierarchical dropout": ([Reshape((3, 4, 2)),
@@ -98,8 +99,10 @@ FIXED = {
                               LSTM(2, recurrent_dropout=0.3), Dense(1)], (12, 2)),
     "distributed global": ([Reshape((3, 4, 2)), TimeDistributed([Conv1D(3, 3), GlobalMaxPooling1D(), Activation("tanh")]),
                             TimeDistributed(Dense(3)), GlobalAveragePooling1D(), Dense(1)], (12, 2)),
-    "distributed mean, reshape": ([Reshape((2, 4, 3)), TimeDistributed([Dense(2, "tanh"), Reshape((2, 4)), Activation("sigmoid"),
-                                                                       GlobalAveragePooling1D()]), Flatten(), Dense(2)], (8, 3)),
+    "distributed mean, reshape": (
+        [Reshape((2, 4, 3)),
+         TimeDistributed([Dense(2, "tanh"), Reshape((2, 4)), Activation("sigmoid"), GlobalAveragePooling1D()]),
+         Flatten(), Dense(2)], (8, 3)),
     "nested": ([Reshape((2, 3, 2)), TimeDistributed(TimeDistributed(Dense(3, "tanh"))), TimeDistributed(LSTM(2)), Flatten(),
                 Dense(1)], (6, 2)),
     "one step": ([Conv1D(3, 3), MaxPooling1D(2), Bidirectional(LSTM(3)), Dense(1)], (1, 2)),

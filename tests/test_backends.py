@@ -48,18 +48,21 @@ def engines(layers, shape, options, dtype=np.float64, loss="squared_error", loss
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_outputs_are_those_of_the_plain_equations(name):
+def test_outputs_and_losses_are_those_of_the_plain_equations(name):
     layers, shape, options = NETWORKS[name]
     pair, data = engines(layers, shape, options)
-    expected = naive.outputs(pair[0].network, pair[0].theta, data)
     for engine in pair:
-        got = engine.predict(data).reshape(len(expected), *engine.network.output_shape(shape[0]))
-        for sample, (one, mask) in zip(got, expected):
-            if one.ndim == 2:  # one output a step: the real ones
-                sample = sample[:len(one)]
-                if mask is not None:
-                    sample, one = sample[mask], one[mask]
-            np.testing.assert_allclose(sample, one, rtol=1e-11, atol=1e-13)
+        naive.check_engine(engine, data)
+
+
+@pytest.mark.parametrize("loss, params, outputs", LOSSES, ids=[loss for loss, *_ in LOSSES])
+def test_losses_are_those_of_the_plain_equations(loss, params, outputs):
+    for mask in MASKS:
+        for sequences in (False, True):
+            layers, shape, options = with_mask([GRU(3, return_sequences=sequences), Dense(outputs)], mask)
+            pair, data = engines(layers, shape, options, loss=loss, loss_params=params)
+            for engine in pair:
+                naive.check_engine(engine, data)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -84,7 +87,7 @@ def check_buffers(numpy, cpu, data, tolerance):
     B = len(lengths)  # one chunk or two: the last one's memory
     B = B - (B - 1) // c.chunk_rows(B) * c.chunk_rows(B)
     expected, got = numpy._scratch[0], cpu._scratch[0]
-    scale = max(1.0, np.abs(numpy.theta).max())
+    close = {"rtol": tolerance, "atol": tolerance * max(1.0, np.abs(numpy.theta).max())}
     for row in rows[:-1]:
         n = B * row[c.REPEAT]
         if row[c.OP] == c.RECURRENT:
@@ -93,7 +96,7 @@ def check_buffers(numpy, cpu, data, tolerance):
             if compared.get(c.H_SEQ):  # the unused row of states at the far end is nobody's business
                 first = 0 if not row[c.REVERSE] else 1
                 at, size = row[c.H_SEQ] * B + first * n * row[c.LD], (row[c.T_IN] + 1) * n * row[c.LD]
-                np.testing.assert_allclose(got.mem[at:at + size], expected.mem[at:at + size], rtol=tolerance, atol=tolerance * scale)
+                np.testing.assert_allclose(got.mem[at:at + size], expected.mem[at:at + size], **close)
                 del compared[c.H_SEQ]
         elif row[c.OP] == c.IDS:
             compared = {}
@@ -102,7 +105,7 @@ def check_buffers(numpy, cpu, data, tolerance):
         for column, size in compared.items():
             if row[column] != c.NONE:
                 span = slice(row[column] * B, row[column] * B + size * n)
-                np.testing.assert_allclose(got.mem[span], expected.mem[span], rtol=tolerance, atol=tolerance * scale)
+                np.testing.assert_allclose(got.mem[span], expected.mem[span], **close)
         if row[c.MASK_OUT] != c.NONE:
             span = slice(row[c.MASK_OUT] * B, row[c.MASK_OUT] * B + row[c.T_OUT] * n)
             np.testing.assert_array_equal(got.mask[span], expected.mask[span])
@@ -261,8 +264,9 @@ def test_nan_inputs_reach_the_loss(backend):
 
 
 def test_every_backend_offers_what_the_contract_says():
+    names = {"assign_pack", "kernels", "pack", "run", "reduce_gradients", "embedding_gradients", "apply_update"}
     for name in ("numpy", "cpu"):
-        assert set(get(name).__all__) == {"assign_pack", "pack", "run", "reduce_gradients", "embedding_gradients", "apply_update"}
+        assert set(get(name).__all__) == names
     with pytest.raises(ValueError, match=r"backend='gpu' must be one of 'cpu', 'numpy'"):
         get("gpu")
 
@@ -271,9 +275,9 @@ def test_operations_and_columns_are_numbered_without_gaps():
     from tsrnn.backends.numpy.executor import FORWARD
 
     assert set(FORWARD) == set(range(c.N_OPS)) - {c.LOSS}
-    row = [c.OP, c.REPEAT, c.T_IN, c.F_IN, c.T_OUT, c.F_OUT, c.X, c.Y, c.DX, c.DY, c.ADD_DX, c.X2, c.DX2, c.MASK_IN, c.MASK_OUT,
-           c.PARAM, c.PACK, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.LD, c.COL, c.REVERSE, c.SEQUENCE, c.CODE, c.KERNEL,
-           c.PAD, c.STREAM, c.OPTION, c.ACT]
+    row = [c.OP, c.REPEAT, c.T_IN, c.F_IN, c.T_OUT, c.F_OUT, c.X, c.Y, c.DX, c.DY, c.ADD_DX, c.X2, c.DX2, c.MASK_IN,
+           c.MASK_OUT, c.PARAM, c.PACK, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.LD, c.COL, c.REVERSE, c.SEQUENCE,
+           c.CODE, c.KERNEL, c.PAD, c.STREAM, c.OPTION, c.ACT]
     assert row == list(range(c.N_COLUMNS))
     assert [cell.code for cell in c.CELLS] == list(range(len(c.CELLS)))
 
@@ -309,7 +313,8 @@ from tsrnn.backends import cpu
 from tsrnn.network import Network
 engine.PARALLEL_WORK = 0
 for dtype in (np.float32, np.float64):
-    nets = [([L.LSTM(3), L.Dense(1)], (6, 2), dict(n=40)), ([L.GRU(3, return_sequences=True), L.Dense(1)], (6, 2), dict(lengths=LENGTHS)),
+    nets = [([L.LSTM(3), L.Dense(1)], (6, 2), dict(n=40)),
+            ([L.GRU(3, return_sequences=True), L.Dense(1)], (6, 2), dict(lengths=LENGTHS)),
             ([L.Embedding(7, 2, mask_zero=True), L.LSTM(3), L.Dense(1)], (6,), dict(padding=PADDING))]
     for layers, shape, options in nets:
         network = Network(layers, shape)

@@ -46,7 +46,8 @@ def test_every_loss_pooled_and_by_steps_behind_a_convolution(loss, params, outpu
 # ------------------------------------------------------------------------------------------- the definition, by itself
 
 
-@pytest.mark.parametrize("direction, mask, sequences", [("forward", "right", True), ("concat", "left", False), ("mul", "none", True)])
+@pytest.mark.parametrize("direction, mask, sequences",
+                         [("forward", "right", True), ("concat", "left", False), ("mul", "none", True)])
 @PER_CELL
 def test_numpy_cells(cell, options, direction, mask, sequences):
     layers, shape, data = with_mask([recurrent(cell, options, direction, sequences, units=2), Dense(1)], mask)
@@ -64,7 +65,8 @@ def test_numpy_layers(name):
     check_gradients(layers, shape, entries=2, **data)
 
 
-@pytest.mark.parametrize("name", ["cnn-lstm", "hierarchical dropout", "distributed global", "embedding, dropout", "reshape odd"])
+@pytest.mark.parametrize("name", ["cnn-lstm", "hierarchical dropout", "distributed global", "embedding, dropout",
+                                  "reshape odd"])
 def test_numpy_fixed(name):
     layers, shape = FIXED[name]
     check_gradients(layers, shape, entries=2)
@@ -131,7 +133,8 @@ def test_a_sample_without_weight_does_not_count(backend):
     loss, gradient = analytic(engine, data)
     values = data.values.reshape(5, 4, 2).copy()
     values[1], values[3, 2:] = 7, -3  # nobody looks at them, nor at what comes of them
-    again = analytic(engine, data._replace(values=values.ravel(), targets=np.where(weights.ravel().repeat(2), data.targets, 99)))
+    targets = np.where(weights.ravel().repeat(2), data.targets, 99)
+    again = analytic(engine, data._replace(values=values.ravel(), targets=targets))
     assert loss == again[0]
     np.testing.assert_array_equal(gradient, again[1])
 

@@ -65,14 +65,16 @@ def test_numbers_become_python_numbers():
 
 
 @pytest.mark.parametrize("layer, shape, expected", [
-    (LSTM(5), (6, 2), (5,)), (GRU(5, return_sequences=True), (6, 2), (6, 5)), (RNN(5, return_sequences=True), (None, 2), (None, 5)),
+    (LSTM(5), (6, 2), (5,)), (GRU(5, return_sequences=True), (6, 2), (6, 5)),
+    (RNN(5, return_sequences=True), (None, 2), (None, 5)),
     (Bidirectional(LSTM(5)), (6, 2), (10,)), (Bidirectional(LSTM(5, return_sequences=True)), (6, 2), (6, 10)),
     (Bidirectional(LSTM(5), "sum"), (6, 2), (5,)), (Bidirectional(GRU(5, return_sequences=True), "mul"), (6, 2), (6, 5)),
     (Dense(3), (2,), (3,)), (Dense(3), (6, 2), (6, 3)), (Activation("relu"), (6, 2), (6, 2)), (Dropout(0.5), (2,), (2,)),
     (Conv1D(4, 3), (6, 2), (6, 4)), (Conv1D(4, 3, "valid"), (6, 2), (4, 4)), (Conv1D(4, 3, "valid"), (None, 2), (None, 4)),
     (MaxPooling1D(2), (6, 2), (3, 2)), (MaxPooling1D(4), (7, 2), (1, 2)), (AveragePooling1D(9), (6, 2), (1, 2)),
     (MaxPooling1D(2), (None, 2), (None, 2)), (GlobalMaxPooling1D(), (6, 2), (2,)), (GlobalAveragePooling1D(), (None, 2), (2,)),
-    (Embedding(9, 4), (6,), (6, 4)), (Embedding(9, 4), (None,), (None, 4)), (Flatten(), (6, 2), (12,)), (Flatten(), (3, 4, 2), (24,)),
+    (Embedding(9, 4), (6,), (6, 4)), (Embedding(9, 4), (None,), (None, 4)), (Flatten(), (6, 2), (12,)),
+    (Flatten(), (3, 4, 2), (24,)),
     (Reshape((3, 4, 1)), (6, 2), (3, 4, 1)), (Reshape((-1,)), (6, 2), (12,)), (Reshape((-1, 3)), (6, 2), (4, 3)),
     (TimeDistributed(Dense(3)), (6, 2), (6, 3)), (TimeDistributed([Conv1D(4), Flatten()]), (3, 4, 2), (3, 16)),
     (TimeDistributed(Conv1D(4)), (3, 5, 2), (3, 5, 4)), (TimeDistributed(LSTM(4)), (3, 5, 2), (3, 4)),
@@ -130,7 +132,7 @@ def test_bad_arguments_are_refused_with_value_and_rule(make, message):
 
 
 BAD_SHAPES = [
-    (LSTM(2), (3,), "needs (steps, features) a sample but gets (3,); give the recurrent layer before it return_sequences=True."),
+    (LSTM(2), (3,), "needs (steps, features) a sample but gets (3,); give the recurrent layer before it return_sequences"),
     (GlobalMaxPooling1D(), (3,), "give the recurrent layer before it return_sequences=True."),
     (Conv1D(2), (3,), "give the recurrent layer before it return_sequences=True."),
     (MaxPooling1D(2), (2, 3, 1), "needs (steps, features) a sample but gets (2, 3, 1); wrap it in TimeDistributed."),
@@ -227,7 +229,8 @@ def test_apply_does_not_look_at_padding_or_at_other_rows(cell, options):
     np.testing.assert_array_equal(flat(again), flat(whole))
     one = tuple(part[1:2] for part in state) if isinstance(state, tuple) else state[1:2]
     _, alone = layer.apply(weights, x[1:2, :2], one)
-    np.testing.assert_array_equal(flat(alone), flat(tuple(part[1:2] for part in (whole if isinstance(whole, tuple) else (whole,)))))
+    row = tuple(part[1:2] for part in (whole if isinstance(whole, tuple) else (whole,)))
+    np.testing.assert_array_equal(flat(alone), flat(row))
 
 
 def test_apply_changes_nothing_that_it_was_given():

@@ -59,8 +59,8 @@ def test_weighted_mean_of_the_closed_form(loss, params, backend):
     logits, targets = random_case(loss, params)
     weights = np.random.default_rng(1).uniform(0, 3, 30)
     values = [naive.loss_value(loss, p, y, params) for p, y in zip(logits, targets)]
-    np.testing.assert_allclose(evaluate(loss, logits, targets, params, weights, backend)[0], np.average(values, weights=weights),
-                               rtol=1e-12)
+    got = evaluate(loss, logits, targets, params, weights, backend)[0]
+    np.testing.assert_allclose(got, np.average(values, weights=weights), rtol=1e-12)
 
 
 @BACKENDS
@@ -99,7 +99,8 @@ def test_gradients_of_the_closed_form(loss, params, backend):
     step = 1e-6
     for k in range(logits.shape[1]):
         shift = np.eye(logits.shape[1])[k] * step
-        above, below = (np.mean([naive.loss_value(loss, p, y, params) for p, y in zip(logits + s, targets)]) for s in (shift, -shift))
+        above, below = (np.mean([naive.loss_value(loss, p, y, params) for p, y in zip(shifted, targets)])
+                        for shifted in (logits + shift, logits - shift))
         np.testing.assert_allclose(gradient[k], (above - below) / (2 * step), rtol=1e-6, atol=1e-9)
 
 
@@ -180,7 +181,8 @@ def test_links():
     soft = TABLE["categorical_crossentropy"].link(x)
     np.testing.assert_allclose(soft.sum(axis=1), 1)
     np.testing.assert_allclose(soft[0], [0, 0, 1])
-    assert [loss.name for loss in TABLE.values() if loss.is_classification] == ["binary_crossentropy", "categorical_crossentropy"]
+    classification = [loss.name for loss in TABLE.values() if loss.is_classification]
+    assert classification == ["binary_crossentropy", "categorical_crossentropy"]
     assert {case[0] for case in LOSSES} == set(TABLE)
 
 

@@ -25,8 +25,8 @@ from tsrnn.layers import (
 )
 from tsrnn.network import Network, forward_work
 
-LAYERS = [Embedding(11, 5), Conv1D(6, 3), Bidirectional(LSTM(4, return_sequences=True)), GRU(3, return_sequences=True), LSTM(2), Dense(7),
-          Dropout(0.5), Dense(1)]
+LAYERS = [Embedding(11, 5), Conv1D(6, 3), Bidirectional(LSTM(4, return_sequences=True)), GRU(3, return_sequences=True), LSTM(2),
+          Dense(7), Dropout(0.5), Dense(1)]
 SHAPES = {
     "embedding_0.W": (11, 5), "conv1d_0.W": (6, 5, 3), "conv1d_0.b": (6,),
     "lstm_0.W_ih": (16, 6), "lstm_0.W_hh": (16, 4), "lstm_0.b_ih": (16,), "lstm_0.b_hh": (16,),
@@ -128,7 +128,8 @@ def test_a_network_pickles(name):
     network = Network(layers, shape, "huber", (0.7,))
     network.lower(shape[0], np.float64, train=False, masked=False)
     again = pickle.loads(pickle.dumps(network))
-    assert (again.layers, again.input_shape, again.loss, again.loss_params) == (network.layers, network.input_shape, network.loss, (0.7,))
+    for name in ("layers", "input_shape", "loss", "loss_params"):
+        assert getattr(again, name) == getattr(network, name)
     assert [spec[:2] for spec in again.specs] == [spec[:2] for spec in network.specs] and again.backend_name == "cpu"
     np.testing.assert_array_equal(again.lower(shape[0], np.float64, train=True, masked=True).plan.rows,
                                   network.lower(shape[0], np.float64, train=True, masked=True).plan.rows)
@@ -160,7 +161,8 @@ def test_packed_parameters_serve_every_plan_of_a_network(name):
     layers, shape = FIXED[name] if name in FIXED else (MASKABLE[name], (6, 3))
     network = Network(layers, shape)
     for dtype in (np.float32, np.float64):
-        plans = [network.lower(shape[0], dtype, train=train, masked=masked) for train in (False, True) for masked in (False, True)]
+        plans = [network.lower(shape[0], dtype, train=train, masked=masked)
+                 for train in (False, True) for masked in (False, True)]
         assert len({plan.pack for plan in plans}) == 1
         where = [plan.plan.rows[np.isin(plan.plan.rows[:, c.OP], (c.RECURRENT, c.DENSE, c.CONV))][:, [c.PARAM, c.PACK]]
                  for plan in plans]
@@ -232,7 +234,7 @@ BAD = [
     ("dense", (3, 2), "layers='dense' must be a list of layers."),
     ([LSTM(2), LSTM(2), Dense(1)], (3, 2), "LSTM(units=2, return_sequences=False"),
     ([LSTM(2), GlobalMaxPooling1D(), Dense(1)], (3, 2), "GlobalMaxPooling1D() needs (steps, features) a sample but gets (2,)"),
-    ([LSTM(2), Embedding(3, 2), Dense(1)], (3, 2), "Embedding(vocabulary_size=3, embedding_dim=2, mask_zero=False): an Embedding takes"),
+    ([LSTM(2), Embedding(3, 2), Dense(1)], (3, 2), "Embedding(vocabulary_size=3, embedding_dim=2, mask_zero=False): an "),
     ([TimeDistributed(Embedding(3, 2)), Flatten(), Dense(1)], (3, 2), "TimeDistributed(layers=(Embedding("),
     ([Embedding(3, 2), Dense(1)], (3, 2), "Embedding(vocabulary_size=3, embedding_dim=2, mask_zero=False) takes token ids"),
     ([Reshape((2, 3, 1)), Dense(1)], (6, 1), "Dense(units=1, activation='linear') gets (2, 3, 1) a sample"),

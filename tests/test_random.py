@@ -20,8 +20,8 @@ def dropout_factors(backend, layers=None, shape=(3, 40), order=range(5), key=KEY
     order = np.asarray(order, np.int64)
     n, size = order.max() + 1, int(np.prod(shape))
     lowered = network.lower(shape[0], dtype, train=True, masked=False)
-    data = c.Data(np.ones(n * size, dtype), np.zeros(1, np.int32), np.arange(n) * size, np.full(n, shape[0]), np.zeros(1, dtype),
-                  np.zeros(n, np.int64), np.ones((n, 1), dtype), np.ones(n))
+    data = c.Data(np.ones(n * size, dtype), np.zeros(1, np.int32), np.arange(n) * size, np.full(n, shape[0]),
+                  np.zeros(1, dtype), np.zeros(n, np.int64), np.ones((n, 1), dtype), np.ones(n))
     B = rows or len(order)
     scratch = c.Scratch(np.ones(lowered.mem * B, dtype), np.zeros(1, np.int32), np.zeros(1, np.uint8))
     theta, packed = np.ones(network.n_params, dtype), np.zeros(lowered.pack, dtype)
@@ -114,7 +114,8 @@ def test_rate_and_mean(backend, rate):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_backends_drop_the_same(dtype):
-    layers = [Dropout(0.3), Reshape((3, 4, 10)), TimeDistributed([Dropout(0.2), LSTM(3, input_dropout=0.4), Dropout(0.5)]), Dense(1)]
+    sub = [Dropout(0.2), LSTM(3, input_dropout=0.4), Dropout(0.5)]
+    layers = [Dropout(0.3), Reshape((3, 4, 10)), TimeDistributed(sub), Dense(1)]
     order = [0, 6, 3]
     numpy, cpu = (dropout_factors(backend, layers, order=order, dtype=dtype) for backend in ("numpy", "cpu"))
     assert len(numpy) == len(cpu) == 4

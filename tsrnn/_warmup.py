@@ -36,49 +36,44 @@ def warmup(dtypes=_DTYPES, *, progress=None):
         if dtype not in _DTYPES:
             raise ValueError(f"dtype={dtype!r} is unknown; use one of {_DTYPES}.")
     started = time.perf_counter()
-    work = [(f"{name}, {dtype}", fit, dtype) for dtype in dtypes for name, fit in _NETWORKS.items()]
+    work = [(f"{what}, {dtype}", make, dtype) for dtype in dtypes for what, make in _work()]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Stochastic Optimizer", UserWarning)  # one epoch is all that is wanted
-        for done, (what, fit, dtype) in enumerate(work):
+        for done, (what, make, dtype) in enumerate(work):
             if progress is not None:
                 progress(done, len(work), what)
-            fit(dtype)
+            make(dtype)
     if progress is not None:
         progress(len(work), len(work), "done")
     return time.perf_counter() - started
 
 
-def _fit_regressor(**parameters):
-    def fit(dtype):
-        import numpy as np
+def _work():
+    """What to compile, and how: every operation of a plan, then two fits for what surrounds them."""
+    from tsrnn.backends.cpu import executor
 
-        from tsrnn.estimators import SequenceRegressor
-
-        X = np.linspace(-1, 1, 8 * 6 * 2).reshape(8, 6, 2).astype(dtype)
-        model = SequenceRegressor(hidden_layer_sizes=(4,), max_iter=1, batch_size=4, n_jobs=1, random_state=0, **parameters)
-        model.fit(X, X[:, -1, 0]).predict(X[:1])
-
-    return fit
+    for what in executor.OPERATIONS:
+        yield what, lambda dtype, what=what: executor.compile_operation(what, dtype)
+    yield "a fit of values", _fit_values
+    yield "a fit of token ids", _fit_ids
 
 
-def _fit_text_classifier(dtype):
+def _fit_values(dtype):
+    import numpy as np
+
+    from tsrnn.estimators import SequenceRegressor
+
+    X = np.linspace(-1, 1, 8 * 6 * 2).reshape(8, 6, 2).astype(dtype)
+    model = SequenceRegressor(hidden_layer_sizes=(4,), max_iter=1, batch_size=4, n_jobs=1, random_state=0)
+    model.fit(X, X[:, -1, 0]).predict(X[:1])
+
+
+def _fit_ids(dtype):
     import numpy as np
 
     from tsrnn.estimators import SequenceClassifier
 
     ids = np.arange(8 * 6).reshape(8, 6) % 5
-    model = SequenceClassifier(
-        cell="lstm", hidden_layer_sizes=(4,), embedding_dim=4, vocabulary_size=5, mask_zero=True, bidirectional=True,
-        pooling="max", dropout=0.5, max_iter=1, batch_size=4, n_jobs=1, random_state=0, dtype=dtype,
-    )
+    model = SequenceClassifier(hidden_layer_sizes=(4,), embedding_dim=4, vocabulary_size=5, max_iter=1, batch_size=4, n_jobs=1,
+                               random_state=0, dtype=dtype)
     model.fit(ids, np.arange(8) % 2).predict(ids[:1])
-
-
-_NETWORKS = {
-    "lstm": _fit_regressor(cell="lstm"),
-    "gru": _fit_regressor(cell="gru"),
-    "rnn": _fit_regressor(cell="rnn"),
-    "cnn-lstm": _fit_regressor(cell="lstm", conv_filters=4, pool_size=2),
-    "embedding, bidirectional": _fit_text_classifier,
-    **{f"solver {solver}": _fit_regressor(cell="rnn", solver=solver) for solver in ("adamw", "rmsprop", "sgd")},
-}

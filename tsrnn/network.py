@@ -124,7 +124,7 @@ class Network:
 
     def lower(self, steps: int, dtype, *, train: bool, masked: bool) -> Lowered:
         """The plan for sequences of `steps` steps; `masked` where some of them may be padding."""
-        key = (int(steps), np.dtype(dtype).itemsize, bool(train), bool(masked))
+        key = (int(steps), np.dtype(dtype), bool(train), bool(masked))
         lowered = self._lowered.get(key)
         if lowered is None:
             if len(self._lowered) > 256:  # ragged data: one entry a length
@@ -132,7 +132,7 @@ class Network:
             lowered = self._lowered[key] = self._lower(*key)
         return lowered  # not looked up again: another thread may have cleared the table
 
-    def _lower(self, steps: int, itemsize: int, train: bool, masked: bool) -> Lowered:
+    def _lower(self, steps: int, dtype: np.dtype, train: bool, masked: bool) -> Lowered:
         builder = Builder(train, masked, self.offsets)
         value = Value((steps,) + self.input_shape[1:], mask=builder.mask_buffer(steps) if masked else c.NONE)
         source = replace(value, mask=c.NONE)
@@ -147,8 +147,8 @@ class Network:
             value = layer.lower(builder, value)
         builder.row(c.LOSS, value, value, CODE=self.loss.code, MASK_OUT=c.NONE)
         rows = np.array(builder.rows)
-        pack = self.backend.assign_pack(rows, itemsize)
-        plan = c.Plan(rows, np.array(builder.rates), np.array(self.loss_params))
+        pack = self.backend.assign_pack(rows, dtype.itemsize)
+        plan = c.Plan(rows, np.array(builder.rates), np.array(self.loss_params), self.backend.kernels(rows, dtype, train))
         tokens = steps * self.embedding.embedding_dim if self.embedding is not None and train else 0
         return Lowered(plan, steps, masked, builder.mem, builder.indices, builder.mask, pack, tokens,
                        forward_work(rows), value.steps, value.features)

@@ -3,6 +3,8 @@
 A network is lowered to a *plan*: a table of integers, one row an operation, executed top to bottom for the forward pass
 and bottom to top for the backward pass.  A backend is a package of a few functions over plain arrays:
 
+``kernels(rows, dtype, train) -> table``
+    Makes the operations of a plan ready to run.
 ``assign_pack(rows, itemsize) -> size`` and ``pack(plan, theta, packed)``
     Rearranges the parameters for the backend's products, once an optimizer step.  What `packed` holds is the backend's
     own business; `assign_pack` writes the column PACK of the rows and tells how many elements `packed` takes.
@@ -133,6 +135,7 @@ class Plan(NamedTuple):
     rows: np.ndarray     # (n_ops, N_COLUMNS) int64
     rates: np.ndarray    # (n_ops,) float64: dropout rates
     loss: np.ndarray     # float64: huber delta, or the quantiles; never empty
+    kernels: np.ndarray  # (n_ops, 2) int64: how the backend finds the forward and backward code of each row
 
 
 class Data(NamedTuple):

@@ -31,7 +31,7 @@ def apply_recurrent(layer, weights, x, state, lengths, backend="cpu"):
     rows = np.array(builder.rows)
     run = backends.get(backend)
     packed = np.zeros(run.assign_pack(rows, x.itemsize), x.dtype)
-    plan = c.Plan(rows, np.array(builder.rates), np.ones(1))
+    plan = c.Plan(rows, np.array(builder.rates), np.ones(1), run.kernels(rows, x.dtype, False))
     run.pack(plan, theta, packed)
 
     row = rows[0]

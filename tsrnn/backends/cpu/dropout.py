@@ -39,8 +39,9 @@ def keep_scale(key0, key1, first, rate, out):
 
 
 @jit
-def _apply(row, rate, B, samples, key, mem, source, target):
+def _apply(row, rate, chunk, source, target):
     """``target = source * keep / (1 - rate)``, a row (step, sample) at a time."""
+    B, samples, key, mem = chunk.B, chunk.samples, chunk.key, chunk.scratch.mem
     rows, F = B * row[c.REPEAT], row[c.F_IN]
     for r in range(rows):
         word_key = row_key(key, row[c.STREAM], samples[r % B], r // B)
@@ -53,11 +54,11 @@ def _apply(row, rate, B, samples, key, mem, source, target):
 
 
 @jit
-def dropout_forward(row, rate, B, samples, key, mem):
-    _apply(row, rate, B, samples, key, mem, row[c.X] * B, row[c.Y] * B)
+def dropout_forward(row, rate, chunk):
+    _apply(row, rate, chunk, row[c.X] * chunk.B, row[c.Y] * chunk.B)
 
 
 @jit
-def dropout_backward(row, rate, B, samples, key, mem):
+def dropout_backward(row, rate, chunk):
     if row[c.DX] != c.NONE:
-        _apply(row, rate, B, samples, key, mem, row[c.DY] * B, row[c.DX] * B)
+        _apply(row, rate, chunk, row[c.DY] * chunk.B, row[c.DX] * chunk.B)

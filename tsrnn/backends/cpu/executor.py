@@ -1,83 +1,125 @@
-"""Walks a plan's rows over the chunks of a batch: one call a thread and step."""
+"""Walks a plan's rows over the chunks of a batch: one call a thread and step.
+
+The operations of a plan are called by address.  So a network compiles the operations that it has and no others, each of
+them once, where a dispatching function would compile all of them into itself.
+"""
 
 from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cpu import dropout, feedforward, inputs, losses, pooling, recurrent
 from tsrnn.backends.cpu.denormals import flush_denormals, restore_denormals
 from tsrnn.backends.cpu.jit import jit
 
-gather, gather_ids = inputs.gather, inputs.gather_ids
-embedding_forward, embedding_backward = inputs.embedding_forward, inputs.embedding_backward
-recurrent_forward, recurrent_backward = recurrent.forward, recurrent.backward
-dense_forward, dense_backward = feedforward.dense_forward, feedforward.dense_backward
-conv_forward, conv_backward = feedforward.conv_forward, feedforward.conv_backward
-activation_forward, activation_backward = feedforward.activation_forward, feedforward.activation_backward
-merge_forward, merge_backward = feedforward.merge_forward, feedforward.merge_backward
-reshape_forward, reshape_backward = feedforward.reshape_forward, feedforward.reshape_backward
-clear_forward, clear_backward = feedforward.clear_forward, feedforward.clear_backward
-dropout_forward, dropout_backward = dropout.dropout_forward, dropout.dropout_backward
-max_forward, max_backward = pooling.max_forward, pooling.max_backward
-mean_forward, mean_backward = pooling.mean_forward, pooling.mean_backward
-loss, batch_total = losses.loss, losses.batch_total
+FORWARD = {
+    c.INPUT: inputs.gather, c.IDS: inputs.gather_ids, c.EMBEDDING: inputs.embedding_forward,
+    c.RECURRENT: recurrent.forward, c.MERGE: feedforward.merge_forward, c.DENSE: feedforward.dense_forward,
+    c.CONV: feedforward.conv_forward, c.MAX_POOL: pooling.max_forward, c.AVERAGE_POOL: pooling.mean_forward,
+    c.GLOBAL_MAX: pooling.max_forward, c.GLOBAL_MEAN: pooling.mean_forward, c.DROPOUT: dropout.dropout_forward,
+    c.RESHAPE: feedforward.reshape_forward, c.CLEAR: feedforward.clear_forward,
+    c.ACTIVATION: feedforward.activation_forward, c.LOSS: losses.loss,
+}
+BACKWARD = {
+    c.EMBEDDING: inputs.embedding_backward, c.RECURRENT: recurrent.backward, c.MERGE: feedforward.merge_backward,
+    c.DENSE: feedforward.dense_backward, c.CONV: feedforward.conv_backward, c.MAX_POOL: pooling.max_backward,
+    c.AVERAGE_POOL: pooling.mean_backward, c.GLOBAL_MAX: pooling.max_backward, c.GLOBAL_MEAN: pooling.mean_backward,
+    c.DROPOUT: dropout.dropout_backward, c.RESHAPE: feedforward.reshape_backward, c.CLEAR: feedforward.clear_backward,
+    c.ACTIVATION: feedforward.activation_backward,
+}
+
+
+class Chunk(NamedTuple):
+    """What an operation gets beside its row: a chunk of a batch."""
+
+    first: int               # its first row in the batch
+    B: int
+    mode: int
+    total: float             # sum of the batch's weights
+    samples: np.ndarray      # (B,) int64
+    key: np.ndarray
+    loss_params: np.ndarray
+    data: c.Data
+    params: c.Params
+    grads: np.ndarray        # (P_dense,)
+    scratch: c.Scratch
+    tokens: np.ndarray
+    result: np.ndarray       # (2,) float64: see Sums.loss
+
+
+@functools.cache
+def _signature(dtype):
+    """Argument types of every operation."""
+    floats, ints = types.Array(numba.from_dtype(dtype), 1, "C"), types.Array(types.int64, 1, "C")
+    doubles, int32s = types.Array(types.float64, 1, "C"), types.Array(types.int32, 1, "C")
+    matrix = types.Array(floats.dtype, 2, "C")
+    data = types.NamedTuple((floats, int32s, ints, ints, floats, ints, matrix, doubles), c.Data)
+    params = types.NamedTuple((floats, floats, matrix), c.Params)
+    scratch = types.NamedTuple((floats, int32s, types.Array(types.uint8, 1, "C")), c.Scratch)
+    chunk = types.NamedTuple((types.int64, types.int64, types.int64, types.float64, ints, types.Array(types.uint32, 1, "C"),
+                              doubles, data, params, floats, scratch, floats, doubles), Chunk)
+    return ints, types.float64, chunk
+
+
+def _address(kernel, dtype):
+    """Where the machine code of `kernel` for an element type begins; compiled, or read from disk, if need be."""
+    signature = _signature(np.dtype(dtype))
+    kernel.compile(signature)
+    compiled = kernel.overloads[signature]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+
+
+def kernels(rows, dtype, train):
+    """Addresses of the operations of a plan, (n_ops, 2): forward and backward (0 where there is none)."""
+    table = np.zeros((len(rows), 2), np.int64)
+    for n, op in enumerate(rows[:, c.OP].tolist()):
+        table[n, 0] = _address(FORWARD[op], dtype)
+        if train and op in BACKWARD:
+            table[n, 1] = _address(BACKWARD[op], dtype)
+    return table
+
+
+OPERATIONS = ("INPUT", "IDS", "EMBEDDING", "RECURRENT", "MERGE", "DENSE", "CONV", "MAX_POOL", "AVERAGE_POOL", "DROPOUT",
+              "RESHAPE", "CLEAR", "ACTIVATION", "LOSS")
+
+
+def compile_operation(name, dtype):
+    """Compiles one of `OPERATIONS`, forward and backward, unless it is compiled already."""
+    for table in (FORWARD, BACKWARD):
+        if getattr(c, name) in table:
+            _address(table[getattr(c, name)], dtype)
+
+
+@intrinsic
+def _call(typing_context, address, arguments):
+    """Calls the kernel at `address`, which was compiled for the types in the tuple `arguments` and returns nothing."""
+
+    def codegen(context, builder, signature, values):
+        argument_types = signature.args[1].types
+        function_type = context.call_conv.get_function_type(types.none, argument_types)
+        kernel = builder.inttoptr(values[0], function_type.as_pointer())
+        unpacked = cgutils.unpack_tuple(builder, values[1])
+        context.call_conv.call_function(builder, kernel, types.none, argument_types, unpacked)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, arguments), codegen
 
 
 @jit
-def _forward(row, rate, B, samples, key, data, params, scratch):
-    mem, mask, indices, op = scratch.mem, scratch.mask, scratch.indices, row[c.OP]
-    if op == c.RECURRENT:
-        recurrent_forward(row, rate, B, samples, key, mem, mask, params.packed)
-    elif op == c.DENSE:
-        dense_forward(row, B, mem, params.theta, params.packed)
-    elif op == c.INPUT:
-        gather(row, B, samples, data.values, data.starts, data.lengths, mem, mask)
-    elif op == c.IDS:
-        gather_ids(row, B, samples, data.ids, data.starts, data.lengths, indices, mask)
-    elif op == c.EMBEDDING:
-        embedding_forward(row, B, indices, params.theta, mem)
-    elif op == c.CONV:
-        conv_forward(row, B, mem, mask, params.theta, params.packed)
-    elif op == c.MAX_POOL or op == c.GLOBAL_MAX:
-        max_forward(row, B, mem, mask, indices, op == c.GLOBAL_MAX)
-    elif op == c.AVERAGE_POOL or op == c.GLOBAL_MEAN:
-        mean_forward(row, B, mem, mask, op == c.GLOBAL_MEAN)
-    elif op == c.DROPOUT:
-        dropout_forward(row, rate, B, samples, key, mem)
-    elif op == c.MERGE:
-        merge_forward(row, B, mem)
-    elif op == c.RESHAPE:
-        reshape_forward(row, B, mem)
-    elif op == c.CLEAR:
-        clear_forward(row, B, mem, mask)
-    elif op == c.ACTIVATION:
-        activation_forward(row, B, mem)
-
-
-@jit
-def _backward(row, rate, first, B, samples, key, params, grads, scratch, tokens):
-    mem, mask, indices, op = scratch.mem, scratch.mask, scratch.indices, row[c.OP]
-    if op == c.RECURRENT:
-        recurrent_backward(row, B, mem, mask, params.packed, grads)
-    elif op == c.DENSE:
-        dense_backward(row, B, mem, params.packed, grads)
-    elif op == c.EMBEDDING:
-        embedding_backward(row, B, first, mem, tokens)
-    elif op == c.CONV:
-        conv_backward(row, B, mem, params.packed, grads)
-    elif op == c.MAX_POOL or op == c.GLOBAL_MAX:
-        max_backward(row, B, mem, indices)
-    elif op == c.AVERAGE_POOL or op == c.GLOBAL_MEAN:
-        mean_backward(row, B, mem, mask, op == c.GLOBAL_MEAN)
-    elif op == c.DROPOUT:
-        dropout_backward(row, rate, B, samples, key, mem)
-    elif op == c.MERGE:
-        merge_backward(row, B, mem)
-    elif op == c.RESHAPE:
-        reshape_backward(row, B, mem)
-    elif op == c.CLEAR:
-        clear_backward(row, B, mem, mask)
-    elif op == c.ACTIVATION:
-        activation_backward(row, B, mem)
+def _batch_total(order, totals):
+    """Sum of the weights of a batch's real steps."""
+    total = 0.0
+    for i in order:
+        total += totals[i]
+    return total
 
 
 @jit
@@ -94,26 +136,23 @@ def _write_logits(row, B, mem, out):
 def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
     """See the contract."""
     control = flush_denormals()
-    total = batch_total(batch.order, data.totals) if mode == c.TRAIN else 1.0
+    last = plan.rows.shape[0] - 1
+    total = _batch_total(batch.order, data.totals) if mode == c.TRAIN else 1.0
     for number in range(first, stop, step):
-        _run_chunk(mode, plan, data, batch, params, scratch, sums, out, number, total)
+        start = number * batch.rows
+        B = min(batch.rows, batch.order.size - start)
+        grads = params.grads[number] if mode == c.TRAIN else scratch.mem
+        chunk = Chunk(start, B, mode, total, batch.order[start:start + B], batch.key, plan.loss, data, params, grads,
+                      scratch, sums.tokens, sums.loss[number])
+        for n in range(last):
+            _call(plan.kernels[n, 0], (plan.rows[n], plan.rates[n], chunk))
+        if mode != c.TRAIN:
+            _write_logits(plan.rows[last], B, scratch.mem, out[start:start + B])
+        if mode != c.PREDICT:
+            _call(plan.kernels[last, 0], (plan.rows[last], plan.rates[last], chunk))
+        if mode == c.TRAIN:
+            grads[:] = 0
+            for n in range(last - 1, -1, -1):
+                if plan.kernels[n, 1]:
+                    _call(plan.kernels[n, 1], (plan.rows[n], plan.rates[n], chunk))
     restore_denormals(control)
-
-
-@jit
-def _run_chunk(mode, plan, data, batch, params, scratch, sums, out, number, total):
-    last, start = plan.rows.shape[0] - 1, number * batch.rows
-    B = min(batch.rows, batch.order.size - start)
-    samples = batch.order[start:start + B]
-    for n in range(last):
-        _forward(plan.rows[n], plan.rates[n], B, samples, batch.key, data, params, scratch)
-    if mode != c.TRAIN:
-        _write_logits(plan.rows[last], B, scratch.mem, out[start:start + B])
-    if mode != c.PREDICT:
-        loss(plan.rows[last], plan.loss, B, samples, total, data, scratch.mem, scratch.mask, sums.loss[number],
-             mode == c.TRAIN)
-    if mode == c.TRAIN:
-        grads = params.grads[number]
-        grads[:] = 0
-        for n in range(last - 1, -1, -1):
-            _backward(plan.rows[n], plan.rates[n], start, B, samples, batch.key, params, grads, scratch, sums.tokens)

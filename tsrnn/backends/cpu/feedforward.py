@@ -55,7 +55,8 @@ def fill_rows(mem, at, ld, rows, source, first, width):
 
 
 @jit
-def dense_forward(row, B, mem, theta, packed):
+def dense_forward(row, rate, chunk):
+    B, mem, theta, packed = chunk.B, chunk.scratch.mem, chunk.params.theta, chunk.params.packed
     F, O = row[c.F_IN], row[c.F_OUT]
     rows = row[c.T_IN] * B * row[c.REPEAT]
     y = row[c.Y] * B
@@ -65,7 +66,8 @@ def dense_forward(row, B, mem, theta, packed):
 
 
 @jit
-def dense_backward(row, B, mem, packed, grads):
+def dense_backward(row, rate, chunk):
+    B, mem, packed, grads = chunk.B, chunk.scratch.mem, chunk.params.packed, chunk.grads
     F, O = row[c.F_IN], row[c.F_OUT]
     rows = row[c.T_IN] * B * row[c.REPEAT]
     x, dy, param = row[c.X] * B, row[c.DY] * B, row[c.PARAM]
@@ -86,7 +88,8 @@ def _tap(row, k):
 
 
 @jit
-def conv_forward(row, B, mem, mask, theta, packed):
+def conv_forward(row, rate, chunk):
+    B, mem, mask, theta, packed = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.theta, chunk.params.packed
     C, O, K, n = row[c.F_IN], row[c.F_OUT], row[c.KERNEL], B * row[c.REPEAT]
     x, y, rows = row[c.X] * B, row[c.Y] * B, row[c.T_OUT] * B * row[c.REPEAT]
     fill_rows(mem, y, O, rows, theta, row[c.PARAM] + K * C * O, O)
@@ -105,7 +108,8 @@ def conv_forward(row, B, mem, mask, theta, packed):
 
 
 @jit
-def conv_backward(row, B, mem, packed, grads):
+def conv_backward(row, rate, chunk):
+    B, mem, packed, grads = chunk.B, chunk.scratch.mem, chunk.params.packed, chunk.grads
     C, O, K, n = row[c.F_IN], row[c.F_OUT], row[c.KERNEL], B * row[c.REPEAT]
     x, dy, rows = row[c.X] * B, row[c.DY] * B, row[c.T_OUT] * B * row[c.REPEAT]
     activate_backward(row[c.ACT], span(mem, row[c.Y], B, rows * O), mem[dy:dy + rows * O])
@@ -125,7 +129,8 @@ def conv_backward(row, B, mem, packed, grads):
 
 
 @jit
-def activation_forward(row, B, mem):
+def activation_forward(row, rate, chunk):
+    B, mem = chunk.B, chunk.scratch.mem
     size = row[c.T_IN] * row[c.F_IN] * B * row[c.REPEAT]
     y = span(mem, row[c.Y], B, size)
     y[:] = span(mem, row[c.X], B, size)
@@ -133,7 +138,8 @@ def activation_forward(row, B, mem):
 
 
 @jit
-def activation_backward(row, B, mem):
+def activation_backward(row, rate, chunk):
+    B, mem = chunk.B, chunk.scratch.mem
     if row[c.DX] == c.NONE:
         return
     size = row[c.T_IN] * row[c.F_IN] * B * row[c.REPEAT]
@@ -143,7 +149,8 @@ def activation_backward(row, B, mem):
 
 
 @jit
-def merge_forward(row, B, mem):
+def merge_forward(row, rate, chunk):
+    B, mem = chunk.B, chunk.scratch.mem
     size = row[c.T_IN] * row[c.F_IN] * B * row[c.REPEAT]
     y, first, second = span(mem, row[c.Y], B, size), span(mem, row[c.X], B, size), span(mem, row[c.X2], B, size)
     half = mem.dtype.type(0.5)
@@ -159,7 +166,8 @@ def merge_forward(row, B, mem):
 
 
 @jit
-def merge_backward(row, B, mem):
+def merge_backward(row, rate, chunk):
+    B, mem = chunk.B, chunk.scratch.mem
     size = row[c.T_IN] * row[c.F_IN] * B * row[c.REPEAT]
     dy, d_first, d_second = span(mem, row[c.DY], B, size), span(mem, row[c.DX], B, size), span(mem, row[c.DX2], B, size)
     if row[c.CODE] == c.MERGE_MUL:
@@ -188,12 +196,14 @@ def _reshape(mem, x, T_in, F_in, y, T_out, F_out, rows):
 
 
 @jit
-def reshape_forward(row, B, mem):
+def reshape_forward(row, rate, chunk):
+    B, mem = chunk.B, chunk.scratch.mem
     _reshape(mem, row[c.X] * B, row[c.T_IN], row[c.F_IN], row[c.Y] * B, row[c.T_OUT], row[c.F_OUT], B * row[c.REPEAT])
 
 
 @jit
-def reshape_backward(row, B, mem):
+def reshape_backward(row, rate, chunk):
+    B, mem = chunk.B, chunk.scratch.mem
     if row[c.DX] != c.NONE:
         _reshape(mem, row[c.DY] * B, row[c.T_OUT], row[c.F_OUT], row[c.DX] * B, row[c.T_IN], row[c.F_IN],
                  B * row[c.REPEAT])
@@ -211,13 +221,15 @@ def clear(mem, mask, source, target, rows, F):
 
 
 @jit
-def clear_forward(row, B, mem, mask):
+def clear_forward(row, rate, chunk):
+    B, mem, mask = chunk.B, chunk.scratch.mem, chunk.scratch.mask
     rows = row[c.T_IN] * B * row[c.REPEAT]
     clear(mem, mask[row[c.MASK_IN] * B:], row[c.X] * B, row[c.Y] * B, rows, row[c.F_IN])
 
 
 @jit
-def clear_backward(row, B, mem, mask):
+def clear_backward(row, rate, chunk):
+    B, mem, mask = chunk.B, chunk.scratch.mem, chunk.scratch.mask
     if row[c.DX] != c.NONE:
         rows = row[c.T_IN] * B * row[c.REPEAT]
         clear(mem, mask[row[c.MASK_IN] * B:], row[c.DY] * B, row[c.DX] * B, rows, row[c.F_IN])

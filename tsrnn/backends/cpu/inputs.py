@@ -7,8 +7,10 @@ from tsrnn.backends.cpu.jit import jit
 
 
 @jit
-def gather(row, B, samples, values, starts, lengths, mem, mask):
+def gather(row, rate, chunk):
     """Samples → Y (T, B, F), zeros behind their length."""
+    B, samples, mem, mask = chunk.B, chunk.samples, chunk.scratch.mem, chunk.scratch.mask
+    values, starts, lengths = chunk.data.values, chunk.data.starts, chunk.data.lengths
     T, F = row[c.T_OUT], row[c.F_OUT]
     for b in range(B):
         length, start = min(lengths[samples[b]], T), starts[samples[b]]
@@ -26,8 +28,10 @@ def gather(row, B, samples, values, starts, lengths, mem, mask):
 
 
 @jit
-def gather_ids(row, B, samples, ids, starts, lengths, indices, mask):
+def gather_ids(row, rate, chunk):
     """Ids → indices (T, B); with OPTION id 0 is padding."""
+    B, samples, indices, mask = chunk.B, chunk.samples, chunk.scratch.indices, chunk.scratch.mask
+    ids, starts, lengths = chunk.data.ids, chunk.data.starts, chunk.data.lengths
     T = row[c.T_OUT]
     for b in range(B):
         length, start = min(lengths[samples[b]], T), starts[samples[b]]
@@ -39,7 +43,8 @@ def gather_ids(row, B, samples, ids, starts, lengths, indices, mask):
 
 
 @jit
-def embedding_forward(row, B, indices, theta, mem):
+def embedding_forward(row, rate, chunk):
+    B, indices, theta, mem = chunk.B, chunk.scratch.indices, chunk.params.theta, chunk.scratch.mem
     E, ids, y = row[c.F_OUT], row[c.WORK] * B, row[c.Y] * B
     for q in range(row[c.T_OUT] * B):
         at = row[c.PARAM] + indices[ids + q] * E
@@ -49,8 +54,9 @@ def embedding_forward(row, B, indices, theta, mem):
 
 
 @jit
-def embedding_backward(row, B, first, mem, tokens):
+def embedding_backward(row, rate, chunk):
     """Hands the output's gradient back by row of the batch; the table's own is built once a step, over all chunks."""
+    B, first, mem, tokens = chunk.B, chunk.first, chunk.scratch.mem, chunk.tokens
     T, E, dy = row[c.T_OUT], row[c.F_OUT], row[c.DY] * B
     for b in range(B):
         for t in range(T):

@@ -66,17 +66,10 @@ def _elementwise(code, p, y, params, slope):
 
 
 @jit
-def batch_total(order, totals):
-    """Sum of the weights of a batch's real steps."""
-    total = 0.0
-    for i in order:
-        total += totals[i]
-    return total
-
-
-@jit
-def loss(row, code_params, B, samples, total, data, mem, mask, result, backward):
-    """Adds sum w l and sum w [right] to `result`; writes the logits' gradient, divided by `total`, where `backward`."""
+def loss(row, rate, chunk):
+    """Writes sum w l and sum w [right]; in training also the logits' gradient, divided by the batch's sum of weights."""
+    B, samples, data, mem, mask = chunk.B, chunk.samples, chunk.data, chunk.scratch.mem, chunk.scratch.mask
+    code_params, result, total, backward = chunk.loss_params, chunk.result, chunk.total, chunk.mode == c.TRAIN
     T, K, code = row[c.T_IN], row[c.F_IN], row[c.CODE]
     count = 1 if code == c.SOFTMAX_CE else K // code_params.size if code == c.QUANTILE else K
     slope = np.empty(K, np.float64)

@@ -20,8 +20,10 @@ def _window(row, t, whole):
 
 
 @jit
-def max_forward(row, B, mem, mask, indices, whole):
-    """`whole`: one window over the whole sequence.  The winner is the first real step with the largest value."""
+def max_forward(row, rate, chunk):
+    """The winner is the first real step with the largest value."""
+    B, mem, mask, indices = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.scratch.indices
+    whole = row[c.OP] == c.GLOBAL_MAX
     n, F = B * row[c.REPEAT], row[c.F_IN]
     for t in range(row[c.T_OUT]):
         first, stop = _window(row, t, whole)
@@ -43,7 +45,8 @@ def max_forward(row, B, mem, mask, indices, whole):
 
 
 @jit
-def max_backward(row, B, mem, indices):
+def max_backward(row, rate, chunk):
+    B, mem, indices = chunk.B, chunk.scratch.mem, chunk.scratch.indices
     if row[c.DX] == c.NONE:
         return
     n, F = B * row[c.REPEAT], row[c.F_IN]
@@ -71,7 +74,8 @@ def _window_mask(row, B, mask):
 
 
 @jit
-def mean_forward(row, B, mem, mask, whole):
+def mean_forward(row, rate, chunk):
+    B, mem, mask, whole = chunk.B, chunk.scratch.mem, chunk.scratch.mask, row[c.OP] == c.GLOBAL_MEAN
     n, F = B * row[c.REPEAT], row[c.F_IN]
     for t in range(row[c.T_OUT]):
         first, stop = _window(row, t, whole)
@@ -94,7 +98,8 @@ def mean_forward(row, B, mem, mask, whole):
 
 
 @jit
-def mean_backward(row, B, mem, mask, whole):
+def mean_backward(row, rate, chunk):
+    B, mem, mask, whole = chunk.B, chunk.scratch.mem, chunk.scratch.mask, row[c.OP] == c.GLOBAL_MEAN
     if row[c.DX] == c.NONE:
         return
     n, F = B * row[c.REPEAT], row[c.F_IN]

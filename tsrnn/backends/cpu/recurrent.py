@@ -80,8 +80,9 @@ def _start_state(row, B, mem):
 
 
 @jit
-def _recurrent_mask(row, rate, B, samples, key, mem):
+def _recurrent_mask(row, rate, chunk):
     """The mask of recurrent dropout, (rows, H), behind the last step of H_DROP; returns where it is."""
+    B, samples, key, mem = chunk.B, chunk.samples, chunk.key, chunk.scratch.mem
     n, H = B * row[c.REPEAT], row[c.F_OUT]
     at = row[c.H_DROP] * B + row[c.T_IN] * n * H
     for b in range(n):
@@ -101,7 +102,8 @@ def _drop(mem, source, ld, scale, target, n, H):
 
 
 @jit
-def forward(row, rate, B, samples, key, mem, mask, packed):
+def forward(row, rate, chunk):
+    B, mem, mask, packed = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.packed
     n, T, H, ld = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT], row[c.LD]
     G, shared = gates(row[c.CODE])
     width = (2 * G - shared) * H
@@ -109,7 +111,7 @@ def forward(row, rate, B, samples, key, mem, mask, packed):
     h_seq, c_seq, reverse = row[c.H_SEQ] * B + row[c.COL], row[c.C_SEQ] * B, row[c.REVERSE] != 0
     if not row[c.OPTION]:
         _start_state(row, B, mem)
-    drop = _recurrent_mask(row, rate, B, samples, key, mem) if row[c.H_DROP] != c.NONE else c.NONE
+    drop = _recurrent_mask(row, rate, chunk) if row[c.H_DROP] != c.NONE else c.NONE
     steps = _slice_steps(row, n, mem.itemsize)
     for s in range(T):
         if s % steps == 0:
@@ -219,7 +221,8 @@ def _slice_gradients(row, B, first, steps, drop, mem, packed, grads):
 
 
 @jit
-def backward(row, B, mem, mask, packed, grads):
+def backward(row, rate, chunk):
+    B, mem, mask, packed, grads = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.packed, chunk.grads
     n, T, H = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT]
     hh_t = recurrent_offsets(row, mem.itemsize)[6]
     drop = row[c.H_DROP] * B + T * n * H if row[c.H_DROP] != c.NONE else c.NONE
