@@ -151,7 +151,8 @@ class LayerRun:
         self.builder, self.rows, self.out = builder, np.array(builder.rows), out
         self.run = backends.get(self.backend)
         packed = np.zeros(self.run.assign_pack(self.rows, 8))
-        self.plan = c.Plan(self.rows, np.array(builder.rates), np.ones(1), self.run.kernels(self.rows, np.dtype(np.float64), True))
+        kernels = self.run.kernels(self.rows, np.dtype(np.float64), True)
+        self.plan = c.Plan(self.rows, np.array(builder.rates), np.ones(1), kernels)
         self.params = c.Params(self.theta, packed, np.zeros((1, self.theta.size)))
         self.scratch = c.Scratch(np.zeros(builder.mem * n), np.zeros(1, np.int32), np.zeros(max(1, builder.mask * n), np.uint8))
         lengths = np.full(n, T) if self.lengths is None else np.asarray(self.lengths)

@@ -18,7 +18,7 @@ def bench(data_folder):
         sys.path.remove(str(ROOT / "benchmarks"))
 
 
-@pytest.mark.parametrize(("cell", "bar"), [("lstm", 0.95), ("gru", 0.95), ("rnn", 0.85)])
+@pytest.mark.parametrize(("cell", "bar"), [("lstm", 0.93), ("gru", 0.93), ("rnn", 0.90)])
 def test_mnist_rows(bench, cell, bar):
     """A third of the images, three epochs; the full run is held to 98.2 %."""
     result = bench.mnist(cell, [0], n_train=20_000, epochs=3)

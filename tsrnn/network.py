@@ -66,16 +66,17 @@ class Network:
                  loss_params: Sequence[float] = (1.0,), backend: str = "cpu"):
         self.layers = check_layers(layers)
         self.input_shape = tuple(input_shape)
+        if loss not in LOSSES:
+            raise ValueError(f"loss={loss!r} is unknown; use one of {', '.join(map(repr, LOSSES))}.")
         self.loss = LOSSES[loss]
         self.loss_params = tuple(float(p) for p in loss_params)
         self.backend_name = backend
         first = self.layers[0]
         self.embedding = first if isinstance(first, Embedding) else None
-        shapes = self._shapes(self.input_shape)
-        if len(shapes[-1]) > 2:
-            raise ValueError(f"The network ends with {shapes[-1]} a sample; it must end with a Dense layer.")
-        groups = [g for layer, shape in zip(self.layers, shapes) for g in layer.groups(shape)]
-        self.offsets, self.specs, self.n_params, self.n_dense = lay_out(groups)
+        out = self._shapes(self.input_shape)[-1]
+        if len(out) > 2:
+            raise ValueError(f"The network ends with {out} a sample; it must end with a Dense layer.")
+        self.offsets, self.specs, self.n_params, self.n_dense = lay_out(self._groups(self.input_shape))
         self._lowered: dict[tuple, Lowered] = {}
 
     def __reduce__(self):  # everything else follows from the arguments, and initializers do not pickle
@@ -107,6 +108,9 @@ class Network:
             shapes.append(layer.output_shape(shapes[-1]))
         return shapes
 
+    def _groups(self, shape: Shape) -> list[Group]:
+        return [g for layer, inner in zip(self.layers, self._shapes(shape)) for g in layer.groups(inner)]
+
     def output_shape(self, steps: int | None) -> Shape:
         """Shape of one sample's output: ``(K,)``, or ``(T_out, K)`` with one output a step."""
         return self._shapes((steps,) + self.input_shape[1:])[-1]
@@ -133,6 +137,9 @@ class Network:
         return lowered  # not looked up again: another thread may have cleared the table
 
     def _lower(self, steps: int, dtype: np.dtype, train: bool, masked: bool) -> Lowered:
+        if sum(group.size for group in self._groups((steps,) + self.input_shape[1:])) != self.n_params:
+            raise ValueError(f"The network was built for {self.input_shape[0]} steps and cannot take {steps}: its Flatten or "
+                             "Reshape needs sequences of one length.")
         builder = Builder(train, masked, self.offsets)
         value = Value((steps,) + self.input_shape[1:], mask=builder.mask_buffer(steps) if masked else c.NONE)
         source = replace(value, mask=c.NONE)
