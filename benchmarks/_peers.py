@@ -138,6 +138,8 @@ class Torch:
         import torch
 
         torch.set_num_threads(threads)
+        # as our kernels do; vanishing gradients become denormal numbers, which cost PyTorch's GRU five times the time
+        torch.set_flush_denormal(True)
         self.torch = torch
 
     def describe(self) -> dict:

@@ -151,6 +151,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := [task for task in arguments.tasks if task not in TASKS]:
         parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(TASKS)}")
+    try:
+        _data.data_folder()
+    except FileNotFoundError as error:
+        print(f"skipped: {error}")
+        return 0
     results = []
     for task in arguments.tasks or TASKS:
         results.append(TASKS[task](arguments.seeds))

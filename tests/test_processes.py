@@ -155,8 +155,8 @@ def test_children_forked_in_the_middle_of_a_fit(leave):
     background = model(max_iter=10**6, tol=0.0, n_iter_no_change=10**6, on_epoch_end=lambda epoch, logs: bool(stop))
     thread = threading.Thread(target=background.fit, args=(X, y), daemon=True)
     thread.start()
-    for _ in range(6):
-        time.sleep(0.03)
+    for _ in range(3):
+        time.sleep(0.05)
         children.append(child())
     foreground = model(on_epoch_end=lambda epoch, logs: children.append(child()))
     check(foreground.fit(X, y).predict(X))
@@ -165,7 +165,7 @@ def test_children_forked_in_the_middle_of_a_fit(leave):
     thread.join()
     check(fit_and_predict())
     print(background.n_iter_ > 10)
-    """).split("\n") == [str([0] * 9), "True"]
+    """).split("\n") == [str([0] * 6), "True"]
 
 
 # ------------------------------------------------------------------------------------------------ the end

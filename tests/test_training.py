@@ -1,16 +1,11 @@
 """Floor 3: what a fit does to weights, history and state, on small networks in float64."""
 
-import os
 import pickle
-import signal
-import threading
-import time
 
 import numpy as np
 import pytest
 
 from tsrnn import engine, optimizers, training
-from tsrnn.backends import contract as c
 from tsrnn.data import batches
 from tsrnn.layers import GRU, LSTM, Dense, Dropout
 from tsrnn.network import Network
@@ -19,7 +14,6 @@ from tsrnn.progress import Progress
 from tsrnn.training import Settings, State, evaluate_network, fit_network, predict_network
 
 STEPS, CHANNELS = 5, 2
-needs_signals = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 
 
 def network(*layers, loss="squared_error", **options):
@@ -201,23 +195,25 @@ def test_schedules_act():
 
 
 def test_patience_counts_as_scikit_learn_does():
-    """Against the lines of `MLPClassifier._update_no_improvement_count`, over random scores and losses."""
+    """Against the lines of `MLPClassifier._update_no_improvement_count`, over random walks with many ties."""
     rng = np.random.default_rng(0)
     for watch in (True, False):
-        patience, settings = training.Patience(), Settings(early_stopping=watch, tol=0.1)
+        patience, settings = training.Patience(), Settings(early_stopping=watch, tol=0.125)
         state = State(np.zeros(1))
-        count, best_score, best_loss = 0, -np.inf, np.inf
-        for score, loss in rng.integers(0, 30, (200, 2)) / 20:
+        count, longest, best_score, best_loss = 0, 0, -np.inf, np.inf
+        walk = rng.integers(-2, 4, 300).cumsum() / 16
+        for score, loss in zip(walk, 100 - walk):
             state.history, state.validation_scores, state.n_epochs = {"loss": [loss]}, [score], state.n_epochs + 1
             if watch:
-                count = count + 1 if score < best_score + 0.1 else 0
+                count = count + 1 if score < best_score + 0.125 else 0
                 best_score = max(best_score, score)
             else:
-                count = count + 1 if loss > best_loss - 0.1 else 0
+                count = count + 1 if loss > best_loss - 0.125 else 0
                 best_loss = min(best_loss, loss)
             patience.observe(state, settings, has_score=watch)
+            longest = max(longest, count)
             assert patience.count == count
-        assert count > 100
+        assert longest > 5 and (patience.best_score, patience.best_loss)[not watch] == (best_score, best_loss)[not watch]
 
 
 @pytest.mark.parametrize("patience", [1, 3])
@@ -343,16 +339,22 @@ def test_ragged_batches_are_as_long_as_their_longest():
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_a_loss_that_is_not_finite_ends_the_fit(value):
-    train = data(30)
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])  # whose gradient at infinity is 1
+def test_a_loss_that_is_not_finite_ends_the_fit(value, loss):
+    train, net = data(30), network(loss=loss)
     train.targets[15] = value
-    start = State.create(network(), 0, np.float64)
-    state = fit(train, 5, state=start.copy(), shuffle=False)
+    start = State.create(net, 0, np.float64)
+    state = fit(train, 5, net, start.copy(), shuffle=False)
     assert state.stopped == "diverged" and state.n_epochs == 0 and state.history == {}
     assert np.array_equal(state.theta, start.theta) and not state.moments.any() and state.n_steps == 0
     assert "epoch 1, batch 2" in state.message and "lower learning_rate_init (the rate was 0.01)" in state.message
     assert "clip_norm" not in state.message
     assert fit(data(), 2, state=state).stopped == "max_iter" and state.n_epochs == 2
+
+
+def test_a_gradient_that_overflows_ends_the_fit():
+    state = fit(data(1, targets=[1.2e154]), 3)  # its square is a number, that of the gradient is none
+    assert state.stopped == "diverged" and "epoch 1, batch 1" in state.message
 
 
 def test_a_rate_far_too_high_restores_the_end_of_the_last_epoch():
@@ -364,8 +366,10 @@ def test_a_rate_far_too_high_restores_the_end_of_the_last_epoch():
 
 
 def test_weights_that_overflow_in_an_epochs_last_step_are_not_kept():
-    state = fit(data(), 3, solver="sgd", learning_rate_init=1e308, clip_norm=None, batch_size=24)
-    assert state.stopped == "diverged" and np.isfinite(state.theta).all()
+    train = data()
+    state = fit(train._replace(targets=train.targets * 1e3), 3, solver="sgd", learning_rate_init=1e308, clip_norm=None,
+                batch_size=24)
+    assert state.stopped == "diverged" and state.n_epochs == 0 and np.isfinite(state.theta).all()
 
 
 @pytest.mark.parametrize("solver", ["adam", "rmsprop", "sgd"])
@@ -373,111 +377,3 @@ def test_a_rate_far_too_high_is_told_where_clipping_keeps_all_finite(solver):
     state = fit(data(), 30, solver=solver, learning_rate_init=1e6)
     assert state.stopped == "diverged" and state.history["loss"][-1] > 1e6 and np.isfinite(state.theta).all()
     assert "that of the first batch was" in state.message and "learning_rate_init (the rate was 1e+06)" in state.message
-
-
-def test_ctrl_c_between_epochs():
-    def interrupt(epoch, logs):
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    state = fit(data(), 9, on_epoch_end=interrupt)
-    assert state.stopped == "interrupted" and state.n_epochs == 2 and "2 epochs" in state.message
-    assert np.array_equal(fit(data(), 3, state=state).theta, fit(data(), 5).theta)
-
-
-@needs_signals
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_ctrl_c_at_any_moment(n_jobs, monkeypatch):
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals reach the main thread only")
-    monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
-    fit(data(40), 1)  # compiled
-    started = time.monotonic()
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    state = fit(data(40), 10**9, n_jobs=n_jobs, batch_size=40, stop_early=False, learning_rate_init=1e-6)
-    timer.join()
-    assert state.stopped == "interrupted" and time.monotonic() - started < 30
-    assert {len(values) for values in state.history.values()} == {state.n_epochs} and state.n_epochs > 0
-    assert np.isfinite(state.theta).all() and fit(data(40), 2, state=state, stop_early=False).stopped == "max_iter"
-
-
-@needs_signals
-def test_interruptions_leave_a_consistent_history():
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals reach the main thread only")
-    train, state, rng = data(8), fit(data(8), 1, val=data(8)), np.random.default_rng(0)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for _ in range(60):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-4, 3e-3))
-                fit(train, 10**9, state=state, val=train, stop_early=False, learning_rate_init=1e-6)
-            except KeyboardInterrupt:  # before the first epoch or after the last one
-                pass
-            assert {len(values) for values in (*state.history.values(), state.validation_scores)} == {state.n_epochs}
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert state.n_epochs > 10 and np.isfinite(state.theta).all()
-
-
-# ------------------------------------------------------------------------------------------------ cost
-
-
-class Nothing:
-    """A backend whose kernels do nothing: what is left is the Python around them."""
-
-    def __init__(self, backend):
-        self.backend = backend
-
-    def __getattr__(self, name):  # what lowering a plan asks for
-        return getattr(self.backend, name)
-
-    def pack(self, *args):
-        pass
-
-    run = reduce_gradients = pack
-
-    def apply_update(self, *args):
-        return 1.0, 0.0
-
-
-def test_python_around_the_kernels_costs_little(monkeypatch):
-    net, n_batches = network(LSTM(16), Dense(1)), 100
-    nothing = Nothing(net.backend)
-    monkeypatch.setattr(Network, "backend", nothing)
-    train, best = data(32 * n_batches), np.inf
-    for _ in range(5):
-        started = time.thread_time()
-        fit(train, 2, net, batch_size=32)
-        best = min(best, (time.thread_time() - started) / (2 * n_batches))
-    assert best < 30e-6  # measured 8 µs; with the dispatch of the kernels a step shall stay below 50 µs
-
-
-def test_buffers_begin_at_cache_lines():
-    for shape in (1, 7, (3, 5), (0, 4)):
-        for dtype in (np.float32, np.float64, np.int32, np.uint8):
-            array = engine.aligned_zeros(shape, dtype)
-            assert array.ctypes.data % 64 == 0 or array.size == 0
-            assert array.dtype == dtype and array.shape == np.empty(shape).shape and not array.any()
-            assert array.flags.c_contiguous and array.flags.writeable and array.flags.aligned
-
-
-def test_buffers_grow_with_the_work():
-    """One engine, batches of all sizes and lengths in any order: the same gradients as from a fresh one."""
-    lengths = np.random.default_rng(0).integers(1, 9, 50)
-    net, train = network(GRU(4), Dense(1)), data(50, lengths=lengths)
-    theta, key = State.create(net, 0, np.float64).theta, c.random_key(0, 0)
-    with Team(1) as team:
-        used = engine.Engine(net, theta, team)
-        for n in (3, 50, 1, 17, 50, 33, 3):
-            order, ours, fresh = np.arange(50)[-n:].copy(), np.empty_like(theta), np.empty_like(theta)
-            losses = used.gradient(train, order, key, ours)
-            assert losses == engine.Engine(net, theta, team).gradient(train, order, key, fresh)
-            assert np.array_equal(ours, fresh)
-            used.evaluate(train)
