@@ -89,7 +89,10 @@ def pool(layer, x, mask):
     for t in range(max(1, len(x) // size)):
         window, of = x[t * size:(t + 1) * size], real[t * size:(t + 1) * size]
         y.append(reduce(window[of], axis=0) if of.any() else np.zeros(x.shape[1]))
-        new_mask.append(of.all() or (t == 0 and of.any()))
+        new_mask.append(of.all())
+    some = [real[t * size:(t + 1) * size].any() for t in range(len(y))]
+    if any(some) and not any(new_mask):  # a short sequence keeps its last window
+        new_mask[max(t for t, found in enumerate(some) if found)] = True
     return np.array(y), None if mask is None else np.array(new_mask)
 
 

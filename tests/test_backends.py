@@ -263,6 +263,17 @@ def test_nan_inputs_reach_the_loss(backend):
 # ------------------------------------------------------------------------------------------------------------- contract
 
 
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_short_sequences_survive_window_pooling(backend):
+    """Shorter than the pool, padded on the left: no window is full, and yet what they say must count."""
+    layers = [Embedding(999, 3, mask_zero=True), MaxPooling1D(4), LSTM(3), Dense(1)]
+    engine = make_engine(Network(layers, (8,), backend=backend))
+    data = make_data(engine.network, n=8, steps=8, padding=[7, 7, 6, 6, 5, 5, 2, 0])
+    naive.check_engine(engine, data)
+    predictions = engine.predict(data)[:, 0]
+    assert len(np.unique(predictions.round(12))) == 8
+
+
 def test_every_backend_offers_what_the_contract_says():
     names = {"assign_pack", "kernels", "pack", "run", "reduce_gradients", "embedding_gradients", "apply_update"}
     for name in ("numpy", "cpu"):

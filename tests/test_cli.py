@@ -65,6 +65,17 @@ class TestForecast:
         assert len(facts["forecast"]["y_pred"]) == 32 and facts["test_to"] == "2008-10-14"
         assert facts["scores"]["naive"]["mae"] > 0 and facts["epochs"] <= 2
 
+    def test_files_of_yfinance(self, tmp_path, prices):
+        """`Ticker.history` writes local times across daylight saving, `download` three header lines."""
+        close = prices["close"][-160:]
+        eastern = close.set_axis(close.index.tz_localize("America/New_York")).to_frame("Close").rename_axis("Date")
+        eastern.to_csv(tmp_path / "history.csv")
+        (tmp_path / "download.csv").write_text("Price,Close\nTicker,GOOG\nDate,\n" + close.to_csv(header=False))
+        assert {text[-6:] for text in eastern.index.astype(str)} == {"-05:00", "-04:00"}
+        files = (tmp_path / "history.csv", tmp_path / "download.csv")
+        one, two = (json.loads(run("forecast", file, "--json", *self.quick).stdout) for file in files)
+        assert one["forecast"] == two["forecast"] and one["test_to"] == "2008-10-14"
+
     def test_same_seed_same_forecast(self, csv):
         one, two, other = (json.loads(run("forecast", csv, "--json", *self.quick, "--seed", seed).stdout) for seed in (1, 1, 2))
         assert one["forecast"] == two["forecast"] != other["forecast"]
@@ -106,6 +117,21 @@ class TestBadInput:
         (tmp_path / "a.csv").write_text("close\n" + "\n".join(map(str, range(1, 20))))
         result = run("forecast", tmp_path / "a.csv")
         assert result.exit_code == BAD_INPUT and "window=30 leaves 0 windows to learn from in 19 rows" in result.stderr
+
+    def test_a_file_without_rows(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        Path("a.csv").write_text("")
+        Path("b.csv").write_text("Date,Close\n")
+        for name, message in {"a.csv": "a.csv is empty", "b.csv": "b.csv has a header and no rows"}.items():
+            result = run("forecast", name)
+            assert result.exit_code == BAD_INPUT and result.stderr.startswith(f"error: {message}; give a CSV file")
+            assert len(result.stderr.splitlines()) == 1
+
+    def test_too_large_a_network(self, csv):
+        result = run("forecast", csv, "--json", "--hidden", 99_999_999)
+        assert result.exit_code == BAD_INPUT and len(result.stderr.splitlines()) == 1
+        assert "--hidden=99999999 with --window=30 needs more memory" in result.stderr and "PiB" in result.stderr
+        assert "100000000" in run("forecast", csv, "--hidden", 10_000_000_000).stderr.replace("10000000000", "")  # the most
 
     def test_missing_matplotlib(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

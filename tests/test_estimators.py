@@ -7,9 +7,18 @@ import pytest
 from samples import LABELS, RAGGED, RNG, X, Y, net
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
 
 import tsrnn
-from tsrnn import CNNLSTMRegressor, LSTMClassifier, LSTMRegressor, RNNClassifier, RNNRegressor, SequenceRegressor
+from tsrnn import (
+    CNNLSTMClassifier,
+    CNNLSTMRegressor,
+    LSTMClassifier,
+    LSTMRegressor,
+    RNNClassifier,
+    RNNRegressor,
+    SequenceRegressor,
+)
 from tsrnn import layers as L
 from tsrnn.estimators._build import layers_from_parameters
 
@@ -65,6 +74,7 @@ def test_signature_repr_and_unknown_parameters():
     ({"layers": [L.LSTM(3)]}, "must be a linear Dense"),
     ({"layers": []}, "must be a linear Dense"),
     ({"layers": ["LSTM"]}, "not a layer"),
+    ({"validation_fraction": 0.0, "early_stopping": True}, "The 'validation_fraction' parameter of"),
 ])
 def test_bad_parameters_are_named_before_any_work(parameters, message):
     estimator = RNNRegressor(**parameters)
@@ -148,6 +158,31 @@ def test_steps_of_ragged_sequences_are_those_of_padded_targets():
     np.testing.assert_array_equal(a._state.theta, b._state.theta)
     expected = r2_score(np.concatenate(y), np.concatenate(list(a.predict(RAGGED))))
     assert a.score(RAGGED, y) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("y", [X[:, :, 0], list(X[:, :, 0]), np.where(X[:, :, 0] > 0, "a", "b")], ids=["array", "list", "text"])
+def test_targets_for_steps_that_are_pooled_away_get_a_remedy(y):
+    cls = CNNLSTMRegressor if np.asarray(y).dtype.kind == "f" else CNNLSTMClassifier
+    with pytest.raises(ValueError, match="makes 3 steps of X's 6; .*pool_size=1 and conv_padding=\"same\""):
+        net(cls, return_sequences=True).fit(X, y)
+    assert net(cls, return_sequences=True, pool_size=1).fit(X, y).predict(X).shape == (24, 6)
+    with pytest.raises(ValueError) as error:
+        net(return_sequences=True).fit(X, X[:, :5, 0])
+    assert "pool_size" not in str(error.value)  # nothing is pooled there
+
+
+@pytest.mark.parametrize("cls", [RNNRegressor, RNNClassifier])
+def test_targets_of_masked_steps_may_be_missing(cls):
+    ids = np.tile([[1, 2, 3, 0], [2, 0, 0, 0]], (6, 1))
+    y = (ids % 2).astype(float)
+    missing = np.where(ids == 0, np.nan, y)
+    settings = {"embedding_dim": 2, "vocabulary_size": 5, "mask_zero": True, "return_sequences": True, "restore_best": False}
+    a, b = net(cls, **settings).fit(ids, y), net(cls, **settings).fit(ids, missing, X_val=ids, y_val=missing)
+    np.testing.assert_array_equal(a._state.theta, b._state.theta)
+    assert a.score(ids, y) == b.score(ids, missing) and np.isnan(missing).sum() == 24  # the user's y is as it was
+    missing[0, 0] = np.nan
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        net(cls, **settings).fit(ids, missing)
 
 
 def test_scores_and_losses_skip_masked_steps():
@@ -253,3 +288,29 @@ def test_class_weight():
     np.testing.assert_allclose(balanced.predict_proba(X), by_hand.predict_proba(X), rtol=1e-9)
     np.testing.assert_allclose(balanced.predict_proba(X), by_dict.predict_proba(X), rtol=1e-9)
     assert balanced.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean()
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0, "2", None])
+def test_class_weights_must_be_weights(weight):
+    classifier = RNNClassifier(class_weight={"down": 1.0, "up": weight})
+    before = dict(vars(classifier))
+    with pytest.raises(ValueError, match=f"class_weight gives the class 'up' the weight {weight!r}; .* finite numbers >= 0"):
+        classifier.fit(X, LABELS)
+    assert vars(classifier) == before
+    net(RNNClassifier, class_weight={"down": np.float32(1), "up": 2}).fit(X, LABELS)
+
+
+def test_class_weights_do_not_count_in_validation():
+    y = np.where(np.arange(60) % 4 == 0, "rare", "common")
+    data = RNG.normal(size=(60, 4, 1))
+    settings = {"early_stopping": True, "validation_fraction": 0.4, "restore_best": False, "max_iter": 2}
+    classifier = net(RNNClassifier, class_weight={"rare": 9.0, "common": 0.1}, **settings).fit(data, y)
+    _, rows = train_test_split(np.arange(60), test_size=0.4, stratify=y, random_state=np.random.RandomState(0))
+    expected = accuracy_score(y[rows], classifier.predict(data[rows]))
+    assert classifier.validation_scores_[-1] == pytest.approx(expected)
+    assert classifier.validation_scores_[-1] != pytest.approx(
+        accuracy_score(y[rows], classifier.predict(data[rows]), sample_weight=np.where(y[rows] == "rare", 9.0, 0.1)))
+    # weight 0 leaves a class out of training alone
+    only = net(RNNClassifier, class_weight={"rare": 0.0, "common": 1.0}, **settings).fit(data, y)
+    assert only.validation_scores_[-1] == pytest.approx(accuracy_score(y[rows], only.predict(data[rows]))) and (
+        0 < only.validation_scores_[-1] < 1)

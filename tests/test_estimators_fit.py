@@ -49,13 +49,28 @@ def test_early_stopping():
     (net(RNNClassifier, early_stopping=True), [0, 1, 1], {}, "least populated class|test_size"),
     (net(), Y[:3], {"X_val": X}, "X_val and y_val belong together"),
     (net(), Y[:3], {"sample_weight_val": Y}, "sample_weight_val is given without X_val"),
-    (net(), Y[:3], {"X_val": X[:, :, :1], "y_val": Y}, "X has 1 features a step"),
+    (net(), Y[:3], {"X_val": X[:, :, :1], "y_val": Y}, "^X_val: X has 1 features a step"),
+    (net(), Y[:3], {"X_val": np.full((2, 6, 2), np.nan), "y_val": Y[:2]}, "^X_val: Input X contains NaN"),
+    (net(), Y[:3], {"X_val": X, "y_val": Y[:3]}, "^y_val: Found input variables with inconsistent numbers"),
+    (net(), Y[:3], {"X_val": X, "y_val": np.full(24, np.nan)}, "^y_val: Input y contains NaN"),
+    (net(), Y[:3], {"X_val": X, "y_val": Y, "sample_weight_val": -np.ones(24)}, "^sample_weight_val: Negative values"),
     (net(), Y[:3], {"X_val": X, "y_val": np.c_[Y, Y]}, "as many outputs as y"),
-    (net(RNNClassifier), [0, 1, 1], {"X_val": X[:1], "y_val": [2]}, "classes not in"),
+    (net(RNNClassifier), [0, 1, 1], {"X_val": X[:1], "y_val": [2]}, "^y_val: .*classes not in"),
+    (net(early_stopping=True), Y[:3], {"X_val": X[:1], "y_val": Y[:1]}, "fewer than 2 targets with a positive weight"),
+    (net(early_stopping=True), Y[:3], {"X_val": X[:2], "y_val": Y[:2], "sample_weight_val": [0, 1]}, "fewer than 2 targets"),
 ])
 def test_bad_validation(estimator, y, kwargs, message):
     with pytest.raises(ValueError, match=message):
         estimator.fit(X[:3], y, **kwargs)
+
+
+@pytest.mark.filterwarnings("error", "ignore::sklearn.exceptions.ConvergenceWarning")
+def test_one_validation_target_has_a_loss_but_no_score():
+    estimator = net().fit(X, Y, X_val=X[:1], y_val=Y[:1])
+    assert np.isfinite(estimator.history_["val_loss"]).all() and np.isnan(estimator.validation_scores_).tolist() == [True] * 3
+    assert np.isnan(estimator.best_validation_score_) and estimator.best_iter_ == 1 + np.argmin(estimator.loss_curve_)
+    one = net(RNNClassifier, early_stopping=True).fit(X, LABELS, X_val=X[:1], y_val=LABELS[:1])
+    assert set(one.validation_scores_) <= {0.0, 1.0}  # accuracy needs no second
 
 
 def test_training_loss_that_stands_still_ends_the_fit():
@@ -79,6 +94,8 @@ def test_divergence_before_anything_was_learnt_is_an_error():
     with pytest.raises(training.NonFiniteLossError, match=r"epoch 1, batch 1.*learning_rate_init"):
         estimator.fit(X, 1e200 * Y)
     assert vars(estimator) == before
+    with pytest.raises(training.NonFiniteLossError, match="^Nothing was learnt, and the estimator is what it was before"):
+        estimator.fit(X, 1e200 * Y)
 
 
 def test_interrupt_leaves_a_usable_model():
@@ -86,7 +103,7 @@ def test_interrupt_leaves_a_usable_model():
         if epoch == 1:
             raise KeyboardInterrupt
 
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
+    with pytest.warns(UserWarning, match=r"Training interrupted by user\. \(interrupted after 2 epochs"):
         estimator = net(max_iter=50, on_epoch_end=interrupt).fit(X, Y)
     assert estimator.n_iter_ == 2 and estimator.predict(X).shape == (24,)
 
@@ -104,6 +121,57 @@ def test_a_resumed_fit_is_the_longer_fit():
         np.testing.assert_array_equal(once._state.theta, other._state.theta)
         assert once.loss_curve_ == other.loss_curve_
     assert (once.n_iter_, warm.n_iter_, parts.n_iter_) == (6, 3, 1)
+
+
+def test_attributes_of_a_resumed_fit_belong_together():
+    estimator = net(warm_start=True).fit(X, Y, X_val=X, y_val=Y).fit(X, Y)
+    lengths = {len(values) for values in (*estimator.history_.values(), estimator.validation_scores_, estimator.loss_curve_)}
+    assert lengths == {6} and np.isnan(estimator.validation_scores_).tolist() == [False] * 3 + [True] * 3
+    assert estimator.best_validation_score_ == np.nanmax(estimator.validation_scores_)
+    assert estimator.best_iter_ > 3 and estimator.best_loss_ == estimator.loss_curve_[estimator.best_iter_ - 1]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_best_epoch_is_one_of_the_present_weights(validated):
+    estimator = net(warm_start=True, learning_rate_init=0.02, max_iter=20)
+    val = {"X_val": X, "y_val": Y} if validated else {}
+    estimator.fit(X, Y, **val)
+    estimator.set_weights({name: np.full_like(w, 3.0) for name, w in estimator.get_weights().items()})  # far worse
+    estimator.set_params(max_iter=2).fit(X, Y, **val)
+    assert estimator.best_iter_ > 20 and estimator.best_loss_ == estimator.loss_curve_[estimator.best_iter_ - 1]
+    assert estimator.best_loss_ > min(estimator.loss_curve_)
+    if validated:
+        assert estimator.best_validation_score_ == estimator.validation_scores_[estimator.best_iter_ - 1]
+        assert estimator.score(X, Y) == pytest.approx(estimator.best_validation_score_)
+
+
+@pytest.mark.parametrize("changes", [{"loss": "absolute_error"}, {"alpha": 1.0}, {"n": 20}, {"val": None}, {}])
+def test_another_aim_is_not_measured_against_the_old_one(changes, monkeypatch):
+    asked = []
+    fit_network = training.fit_network
+    monkeypatch.setattr(training, "fit_network",
+                        lambda *args, **kwargs: asked.append(kwargs["resume_patience"]) or fit_network(*args, **kwargs))
+    parameters = {name: value for name, value in changes.items() if name in ("loss", "alpha")}
+    n, val = changes.get("n", 24), {} if "val" in changes else {"X_val": X, "y_val": Y}
+    estimator = net(warm_start=True).fit(X, Y, X_val=X, y_val=Y)
+    estimator.set_params(**parameters).fit(X[:n], Y[:n], **val)
+    estimator.partial_fit(X, Y)
+    same = not parameters and n == 24 and bool(val)
+    assert asked == [False, same, True]
+
+
+def test_best_weights_of_a_resumed_fit_survive_worse_epochs():
+    settings = {"warm_start": True, "learning_rate_init": 0.02, "max_iter": 8}
+    estimator = net(**settings).fit(X, Y, X_val=X, y_val=Y)
+    assert estimator._state.best_theta is estimator._state.theta  # stored once
+    stored, best = len(pickle.dumps(estimator)), estimator._state.theta.copy()
+    estimator._state.best_theta = best
+    assert len(pickle.dumps(estimator)) >= stored + best.nbytes
+    estimator._state.best_theta = estimator._state.theta
+    for other in (estimator, pickle.loads(pickle.dumps(estimator))):
+        other.set_params(solver="sgd", learning_rate_init=30.0, clip_norm=None, max_iter=2).fit(X, Y, X_val=X, y_val=Y)
+        assert other.best_iter_ == estimator.best_iter_ <= 8
+        np.testing.assert_array_equal(other._state.theta, best)
 
 
 def test_without_warm_start_a_fit_starts_anew():
@@ -174,13 +242,21 @@ def test_weights():
     assert abs(estimator.weights_["dense_0.b"] - other["dense_0.b"]) < 0.1  # went on from there
 
 
+def test_a_fit_leaves_attributes_of_the_user_alone():
+    estimator = net()
+    estimator.note_, estimator._mark_ = "mine", 1
+    assert estimator.fit(X, Y).fit(X, Y).note_ == "mine" and estimator._mark_ == 1
+
+
 def test_weights_that_do_not_fit():
     estimator = net(LSTMRegressor).fit(X, Y)
     weights, predicted = estimator.get_weights(), estimator.predict(X)
-    bad = {**weights, "lstm_0.W_ih": weights["lstm_0.W_ih"].T, "gru_0.W": np.zeros(3), "lstm_0.b_ih": np.full(16, np.nan)}
+    bad = {**weights, "lstm_0.W_ih": weights["lstm_0.W_ih"].T, "gru_0.W": np.zeros(3), "lstm_0.b_ih": np.full(16, np.nan),
+           "lstm_0.b_hh": ["a"] * 16, "dense_0.W": [[1.0], [2.0, 3.0]]}
     del bad["dense_0.b"]
     with pytest.raises(ValueError, match=r"dense_0.b is missing; gru_0.W is not a weight.*shape \(2, 16\) and must have "
-                                         r"\(16, 2\); lstm_0.b_ih contains NaN"):
+                                         r"\(16, 2\); lstm_0.b_ih contains NaN.*; lstm_0.b_hh is no array of numbers; "
+                                         r"dense_0.W is no array of numbers"):
         estimator.set_weights(bad)
     np.testing.assert_array_equal(estimator.predict(X), predicted)
 

@@ -144,7 +144,11 @@ class TestReadPrices:
         ("date,close\n,1\n2024-01-01,2\n", "missing dates"),
         ("date,close\n2024-01-01,abc\n", "column 'close' of .* not numbers"),
         ("date,open\n2024-01-01,1\n", "has no column 'close'; choose one of: open"),
-        ("", "No columns to parse"),
+        ("date,close\n,1\n,2\n", "missing dates"),
+        ("", r"prices\.csv is empty; give a CSV file with a header line"),
+        ("date,close\n", r"prices\.csv has a header and no rows; give a CSV file"),
+        ("Price,Close\nTicker,AAPL\nDate,\n", r"prices\.csv has a header and no rows; give a CSV file"),
+        ("date,close\n2024-01-01,1\n2024-01-02,2,3\n", r"prices\.csv cannot be read as a CSV file: .*line 3"),
     ])
     def test_bad_files(self, tmp_path, text, match):
         with pytest.raises(ValueError, match=match):
@@ -153,3 +157,86 @@ class TestReadPrices:
     def test_missing_file(self, tmp_path):
         with pytest.raises(ValueError, match="there is no file .*none.csv"):
             read_prices(tmp_path / "none.csv", "close")
+
+    def test_broken_archive(self, tmp_path):
+        (tmp_path / "prices.zip").write_text("no archive")
+        with pytest.raises(ValueError, match=r"prices\.zip cannot be read as a CSV file"):
+            read_prices(tmp_path / "prices.zip", "close")
+
+
+class TestDates:
+    """Dates as vendors write them; the index has no time zone."""
+
+    def read(self, folder, dates, name="Date"):
+        (folder / "prices.csv").write_text(f"{name},Close\n" + "".join(f"{date},{i}\n" for i, date in enumerate(dates)))
+        series = read_prices(folder / "prices.csv", "close")
+        return series, [str(label) for label in series.index]
+
+    def test_local_dates_across_daylight_saving(self, tmp_path):
+        """What `Ticker.history().to_csv()` writes."""
+        dates = ["2023-03-14 00:00:00-04:00", "2023-03-13 00:00:00-04:00", "2023-03-10 00:00:00-05:00"]
+        series, labels = self.read(tmp_path, dates)
+        assert labels == ["2023-03-10 00:00:00", "2023-03-13 00:00:00", "2023-03-14 00:00:00"]
+        assert series.tolist() == [2, 1, 0] and series.index.tz is None
+
+    @pytest.mark.parametrize("date, label", [
+        ("2023-03-10 00:00:00-05:00", "2023-03-10 00:00:00"),
+        ("2023-03-10T09:30:00.500+0100", "2023-03-10 09:30:00.500000"),
+        ("2023-03-10T09:30:00Z", "2023-03-10 09:30:00"),
+        ("2023-03-10 09:30:00 UTC", "2023-03-10 09:30:00"),
+        ("10-03-2023", "2023-10-03 00:00:00"),
+    ])
+    def test_zones_are_dropped(self, tmp_path, date, label):
+        assert self.read(tmp_path, [date])[1] == [label]
+
+    def test_the_hour_that_comes_twice_stands_in_utc(self, tmp_path):
+        dates = ["2023-11-05 00:30:00-04:00", "2023-11-05 01:30:00-04:00", "2023-11-05 01:30:00-05:00"]
+        series, labels = self.read(tmp_path, dates, "Datetime")
+        assert labels == ["2023-11-05 04:30:00", "2023-11-05 05:30:00", "2023-11-05 06:30:00"]
+
+    @pytest.mark.parametrize("factor", [1, 10**3, 10**6, 10**9])
+    def test_epochs_by_their_size(self, tmp_path, factor):
+        series, labels = self.read(tmp_path, [1704326400 * factor, 1704240000 * factor], "time")
+        assert labels == ["2024-01-03 00:00:00", "2024-01-04 00:00:00"] and series.tolist() == [1, 0]
+
+    def test_numbers_that_are_no_epochs(self, tmp_path):
+        assert self.read(tmp_path, [20240103, 20240102])[1] == ["2024-01-02 00:00:00", "2024-01-03 00:00:00"]
+        series, labels = self.read(tmp_path, [8, 7, 10], "time")
+        assert labels == ["7", "8", "10"] and series.tolist() == [1, 0, 2]
+
+
+class TestSeveralHeaderLines:
+    """What `yfinance.download().to_csv()` writes."""
+
+    def write(self, folder, header):
+        width = header.splitlines()[0].count(",")
+        rows = "".join(f"2024-01-0{day}" + "".join(f",{10 * day + i}.5" for i in range(width)) + "\n" for day in (2, 3))
+        (folder / "prices.csv").write_text(header + "Date" + "," * width + "\n" + rows)
+        return folder / "prices.csv"
+
+    @pytest.mark.parametrize("header", [
+        "Price,Close,High\nTicker,AAPL,AAPL\n", "Ticker,AAPL,AAPL\nPrice,Close,High\n", ",Close,High\n,AAPL,AAPL\n",
+        "Price,Close\nTicker,AAPL\n",
+    ])
+    def test_one_ticker(self, tmp_path, header):
+        series = read_prices(self.write(tmp_path, header), "close")
+        assert series.name == "Close" and series.tolist() == [20.5, 30.5]
+        assert list(series.index) == [pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")]
+
+    @pytest.mark.parametrize("header", [
+        "Price,Close,Close,High,High\nTicker,AAPL,MSFT,AAPL,MSFT\n",
+        "Ticker,AAPL,MSFT,AAPL,MSFT\nPrice,Close,Close,High,High\n",
+        ",AAPL,MSFT,AAPL,MSFT\n,Close,Close,High,High\n",
+    ])
+    def test_several_tickers(self, tmp_path, header):
+        path = self.write(tmp_path, header)
+        with pytest.raises(ValueError, match="2 tickers.*; set --column to one of: 'Close AAPL', 'Close MSFT'\\."):
+            read_prices(path, "close")
+        series = read_prices(path, "close msft")
+        assert series.name == "Close MSFT" and series.tolist() == [21.5, 31.5]
+
+    def test_many_tickers(self, tmp_path):
+        tickers = [f"T{i}" for i in range(99)]
+        path = self.write(tmp_path, f"Price{',Close' * 99}\nTicker,{','.join(tickers)}\n")
+        with pytest.raises(ValueError, match="99 tickers .* 'Close T7', ...\\.$"):
+            read_prices(path, "close")

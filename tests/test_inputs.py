@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from tsrnn import LSTMClassifier, LSTMRegressor, RNNRegressor, make_windows
 from tsrnn.data import batches
 from tsrnn.estimators._inputs import check_input
+from tsrnn.estimators._problem import find_layout
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -55,6 +56,26 @@ def test_ragged_x(wrap):
     assert found.is_ragged and found.sequences.lengths.tolist() == [3, 1, 4]
     for a, b in zip(samples(found.sequences), parts):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("wrap", [pd.DataFrame, lambda part: pd.Series(part[:, 0]), memoryview],
+                         ids=["frame", "series", "buffer"])
+def test_ragged_x_of_anything_with_axes(wrap):
+    parts = [np.arange(2.0 * t).reshape(t, 2) for t in (3, 4)]
+    for chosen in (parts, [parts[0], parts[0]]):  # of one length too, as with arrays
+        found = checked([wrap(part) for part in chosen])
+        assert found.is_ragged and found.sequences.lengths.tolist() == [len(part) for part in chosen]
+        for a, b in zip(samples(found.sequences), chosen):
+            np.testing.assert_array_equal(a, np.asarray(wrap(b)).reshape(len(b), -1))
+
+
+def test_ragged_x_and_y_of_series_train_as_arrays_do():
+    parts = [np.arange(float(t)) for t in (3, 4, 2)]
+    frames = [pd.Series(part) for part in parts]
+    a = small(return_sequences=True).fit(frames, frames, frames)
+    b = small(return_sequences=True).fit(parts, parts, parts)
+    np.testing.assert_array_equal(a._state.theta, b._state.theta)
+    assert checked([[np.float64(1), np.float64(2)]]).kind == "flat"  # its scalars have no axes
 
 
 def test_ragged_x_of_scalars_and_nested_lists():
@@ -262,6 +283,7 @@ BAD = {
     "scalar": (3.0, Y, "Expected 2D array, got scalar array"),
     "4-D": (X_3D[None], Y[:1], "Found array with dim 4"),
     "unlike features": ([np.ones((3, 2)), np.ones((3, 3))], Y[:2], "all must have the same"),
+    "sparse sequences": ([sp.csr_array(X_2D), sp.csr_array(X_2D)], Y[:2], r"X\[0\] is of type csr_array and no dense sequence"),
     "unlike axes": ([np.ones((3, 2)), np.ones(3)], Y[:2], "axes"),
     "lengths": (X_3D, Y[:4], "inconsistent numbers of samples"),
     "lengths, ragged": ([np.ones((3, 2)), np.ones((2, 2))], Y[:3], "inconsistent numbers of samples"),
@@ -306,6 +328,29 @@ def test_token_ids_are_checked(X, message):
         return
     with pytest.raises(ValueError, match=message):
         classifier.fit(X, [0, 1][:len(X)])
+
+
+@pytest.mark.parametrize("later", [1, 3, 4])
+def test_a_fitted_network_knows_its_channels(later):
+    X = np.random.default_rng(0).normal(size=(20, 12))
+    estimator = small(n_channels=2, warm_start=True).fit(X, X[:, 0], X_val=X, y_val=X[:, 0])
+    predicted = estimator.predict(X)
+    estimator.set_params(n_channels=later)
+    np.testing.assert_array_equal(estimator.predict(X), predicted)
+    with pytest.raises(ValueError, match=f"n_channels={later}.*the fitted network reads 2; to go on"):
+        estimator.fit(X, X[:, 0])
+    np.testing.assert_array_equal(estimator.predict(X), predicted)
+    X = X.reshape(20, 6, 2)
+    estimator = small().fit(X, X[:, 0, 0])
+    predicted = estimator.predict(X)
+    np.testing.assert_array_equal(estimator.set_params(n_channels=later).predict(X), predicted)
+
+
+def test_sequences_of_other_channels_never_reach_a_network():
+    network = small().fit(X_3D, Y)._network
+    for X, vocabulary_size, found in ((X_3D[:, :, :1], None, r"1 value\(s\)"), (np.ones((6, 4)), 5, r"1 token id\(s\)")):
+        with pytest.raises(ValueError, match=f"X has {found} a step, but the network was built for 2 value"):
+            find_layout(network, checked(X, vocabulary_size=vocabulary_size))
 
 
 def test_n_channels_must_divide():

@@ -58,6 +58,12 @@ def test_equality_looks_at_everything():
     assert MaxPooling1D(2) != AveragePooling1D(2) and LSTM(np.int64(3)) == LSTM(3)
 
 
+@pytest.mark.parametrize("shape", [(True, 3), (2, np.True_), True])
+def test_a_bool_is_no_size(shape):
+    with pytest.raises(ValueError, match=r"Reshape: shape=.*True.* must be a tuple of 1 to 3 positive integers"):
+        Reshape(shape)
+
+
 def test_numbers_become_python_numbers():
     layer = LSTM(np.int32(3), return_sequences=np.True_, input_dropout=np.float32(0.5))
     assert repr(layer) == "LSTM(units=3, return_sequences=True, input_dropout=0.5, recurrent_dropout=0.0)"

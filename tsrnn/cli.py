@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 BAD_INPUT = 2
+MOST_HIDDEN = 100_000_000  # the number of weights, its square, must fit the sizes of arrays
 
 
 def main() -> None:
@@ -28,12 +29,14 @@ def main() -> None:
 
 
 @contextmanager
-def _one_line_errors():
-    """Bad input ends the command with one line on standard error, not with a traceback."""
+def _one_line_errors(too_large="there is not enough memory"):
+    """Bad input ends the command with one line on standard error, not with a traceback; `too_large` says what to shrink."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, MemoryError):
+            message = f"{too_large}: {message}"
         typer.echo(f"error: {message}", err=True)
         raise typer.Exit(BAD_INPUT) from None
 
@@ -56,7 +59,7 @@ def forecast(
     file: Annotated[Path | None, typer.Argument(help="CSV file with a header; default: the embedded prices.")] = None,
     column: Annotated[str, typer.Option(help="Column to forecast.")] = "close",
     window: Annotated[int, typer.Option(min=1, help="Returns that a forecast sees.")] = 30,
-    hidden: Annotated[int, typer.Option(min=1, help="Hidden units.")] = 32,
+    hidden: Annotated[int, typer.Option(min=1, max=MOST_HIDDEN, help="Hidden units.")] = 32,
     cell: Annotated[str, typer.Option(help="lstm, gru or rnn.")] = "lstm",
     test_fraction: Annotated[float, typer.Option(help="Share of the rows, the latest, to forecast.")] = 0.2,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs; the fit stops early by itself.")] = 100,
@@ -66,7 +69,7 @@ def forecast(
     verbose: Annotated[bool, typer.Option(help="Show the progress of the fit.")] = False,
 ) -> None:
     """Forecast prices one day ahead, beside the naive forecast that repeats yesterday's price."""
-    with _one_line_errors():
+    with _one_line_errors(f"--hidden={hidden} with --window={window} needs more memory than there is; use smaller ones"):
         from tsrnn._forecast import forecast_prices, read_prices
 
         if plot is not None:

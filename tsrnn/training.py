@@ -12,6 +12,7 @@ import numpy as np
 
 from tsrnn import optimizers
 from tsrnn.backends import contract as c
+from tsrnn.backends.numpy.losses import POINTWISE
 from tsrnn.engine import PARALLEL_WORK, Engine, aligned_zeros
 from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
@@ -19,7 +20,7 @@ from tsrnn.parallel import Team, effective_n_jobs
 from tsrnn.progress import Progress
 
 INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`
-EXPLODED = 1000.0  # a final loss so many times the first batch's is no accident of that batch
+EXPLODED = 1000.0  # times what no network need exceed, see `Guard`: no accident any more
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ class State:
 
 
 class NonFiniteLossError(FloatingPointError):
-    """A batch's loss or gradient is NaN or infinite."""
+    """A loss or gradient is NaN, infinite or astronomic."""
 
 
 def fit_network(network: Network, state: State, train: c.Data, val: c.Data | None, settings: Settings, n_epochs: int,
                 on_epoch_end: Callable[[int, dict[str, float]], object] | None = None, stop_early: bool = True,
-                val_score: Callable[[np.ndarray], float] | None = None) -> State:
+                val_score: Callable[[np.ndarray], float] | None = None, resume_patience: bool = True) -> State:
     """Trains `state` in place for at most `n_epochs` epochs and returns it.
 
     Parameters
@@ -106,12 +107,13 @@ def fit_network(network: Network, state: State, train: c.Data, val: c.Data | Non
         Whether the fit may end before `n_epochs` where it stands still.
     val_score : callable, optional
         Score of the logits (n, T_out * K) of `val`, higher is better; default accuracy, or the negative loss.
+    resume_patience : bool
+        Whether a resumed fit is measured against what it has reached before: not where its aim or its data are others.
 
     Notes
     -----
-    Ctrl-C ends the fit after the step under way.  Where a batch's loss or gradient is not finite, the weights go back to the
-    end of the last epoch and ``state.stopped`` is "diverged".  It is so too, but with the weights of the last epoch, where the
-    fit has come to its end with a finite loss far above that of its first batch.
+    Ctrl-C ends the fit after the step under way.  Where a loss or gradient becomes NaN, infinite or astronomic (see `Guard`),
+    the fit stops, goes back to weights that were sound, and ``state.stopped`` is "diverged".
     """
     solver = optimizers.get_solver(settings.solver)
     if state.moments is None:
@@ -119,19 +121,20 @@ def fit_network(network: Network, state: State, train: c.Data, val: c.Data | Non
     if state.schedule is None:
         state.schedule = optimizers.schedule(settings.learning_rate, settings.learning_rate_init, settings.max_iter,
                                              settings.tol)
-    if state.patience is None:
-        state.patience = Patience()
+    if state.patience is None or not resume_patience:
+        state.patience, state.best_theta = Patience(), None
     state.stopped = state.message = ""
     with Team(effective_n_jobs(settings.n_jobs)) as team, Progress(settings.verbose, n_epochs, len(train.starts)) as progress:
         trainer = Trainer(Engine(network, state.theta, team), state, train, settings, solver, progress)
+        guard = Guard(trainer)
         try:
             for _ in range(n_epochs):
-                finite = state.theta.copy()
+                guard.epoch_begins()
                 try:
                     logs = run_epoch(trainer, val, val_score)
+                    guard.check(logs["loss"])
                 except NonFiniteLossError as error:
-                    state.theta[:], state.moments[:], state.n_steps = finite, 0, 0
-                    state.stopped, state.message = "diverged", str(error)
+                    state.stopped, state.message = "diverged", f"{error}; {guard.go_back()}"
                     break
                 state.patience.observe(state, settings, has_score=val is not None)
                 if on_epoch_end is not None and on_epoch_end(state.n_epochs - 1, logs):
@@ -145,10 +148,10 @@ def fit_network(network: Network, state: State, train: c.Data, val: c.Data | Non
         except KeyboardInterrupt:
             state.stopped = "interrupted"
             state.message = f"interrupted after {state.n_epochs} epochs and part of the next one"
-        if state.stopped in ("max_iter", "converged"):
-            trainer.look_back()
-    if val is not None and settings.restore_best and state.best_theta is not None and state.stopped != "diverged":
+    if val is not None and settings.restore_best and state.best_theta is not None:
         state.theta[:] = state.best_theta
+        if state.stopped == "diverged":
+            state.message += f" The weights are now those of epoch {state.best_epoch}, the best on the validation set."
     return state
 
 
@@ -160,7 +163,7 @@ class Trainer:
         self.engine, self.state, self.data, self.settings = engine, state, data, settings
         self.solver, self.progress = solver, progress
         self.gradient = aligned_zeros(state.theta.shape, state.theta.dtype)
-        self.first_loss: float | None = None  # of the first batch, before anything was learnt
+        self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(
             beta_1=settings.beta_1, beta_2=settings.beta_2, epsilon=settings.epsilon, momentum=settings.momentum,
             nesterov=settings.nesterovs_momentum, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm,
@@ -173,13 +176,60 @@ class Trainer:
             return np.arange(n)
         return np.random.default_rng([self.settings.seed, SHUFFLE, self.state.n_epochs]).permutation(n)
 
-    def look_back(self) -> None:
-        """Says so where the fit has made things far worse: a rate much too high need not end in infinity."""
-        state, first, last = self.state, self.first_loss, self.state.history["loss"][-1]
-        if first is not None and last > EXPLODED * first > 0:
-            state.stopped = "diverged"
-            state.message = (f"The loss is {last:.3g} after epoch {state.n_epochs}; that of the first batch was {first:.3g}. "
-                             + _remedy(self.settings, self.hyper[optimizers.LR]))
+
+class Guard:
+    """Notices a fit that goes wrong, and keeps weights to go back to.
+
+    A rate much too high need not end in infinity: clipped steps only carry the weights away.  So a loss is astronomic where
+    it is `EXPLODED` times both that of the first batch and the worst that the output 0 would have on any target.
+    """
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self.zero_loss = worst_loss_of_zero(trainer.engine.network, trainer.data)
+        self.start = self.sound = (trainer.state.n_epochs, trainer.state.theta.copy())
+
+    @property
+    def limit(self) -> float:
+        return EXPLODED * max(self.zero_loss, self.trainer.first_loss)
+
+    def epoch_begins(self) -> None:
+        """The epoch before was sound, so the weights at its start were."""
+        self.sound, self.start = self.start, (self.trainer.state.n_epochs, self.trainer.state.theta.copy())
+
+    def check(self, loss: float) -> None:
+        """Raises NonFiniteLossError for an astronomic loss."""
+        if loss > self.limit > 0:
+            raise NonFiniteLossError(f"The loss became {loss:.3g} in epoch {self.trainer.state.n_epochs}, that of the first "
+                                     f"batch was {self.trainer.first_loss:.3g}")
+
+    def go_back(self) -> str:
+        """Puts sound weights back, forgets the optimizer's moments, and tells both."""
+        state, engine = self.trainer.state, self.trainer.engine
+        assert state.moments is not None
+        epoch, state.theta[:] = self.start
+        engine.refresh()
+        loss = engine.evaluate(self.trainer.data)[0]
+        if not (math.isfinite(loss) and loss <= self.limit):  # the last step of that epoch did the harm
+            epoch, state.theta[:] = self.sound
+        state.moments[:], state.n_steps = 0, 0
+        kept = f"the weights from the end of epoch {epoch} were restored" if epoch else "the initial weights were restored"
+        rate = self.trainer.hyper[optimizers.LR]
+        return (f"training stopped and {kept}. Scale the inputs and targets, or lower learning_rate_init (the rate was "
+                f"{rate:g}){'' if self.trainer.settings.clip_norm else ', or set clip_norm=1.0'}.")
+
+
+def worst_loss_of_zero(network: Network, data: c.Data) -> float:
+    """The largest loss that the output 0 has on a target: the scale of the loss, whatever the network."""
+    code, params = network.loss.code, np.array(network.loss_params)
+    if code == c.SOFTMAX_CE:
+        return math.log(network.output_shape(network.input_shape[0] or int(data.lengths.max()))[-1])
+    targets = data.targets.astype(np.float64).reshape(1, -1, 1)
+    if code == c.POISSON:  # its loss has no scale of its own
+        return 1.0 + float(targets.max())
+    outputs = np.zeros((1, targets.size, len(params) if code == c.QUANTILE else 1))
+    with np.errstate(over="ignore"):
+        return float(POINTWISE[code](outputs, targets, params)[0].max())
 
 
 def train_step(trainer: Trainer, order: np.ndarray, weight: float, key: np.ndarray, rate: float) -> tuple[float, float]:
@@ -212,20 +262,21 @@ def run_epoch(trainer: Trainer, val: c.Data | None, val_score: Callable | None) 
             try:
                 step = train_step(trainer, batch, weight, key, rate)
             except NonFiniteLossError:
-                raise NonFiniteLossError(_divergence(settings, state.n_epochs, number, rate)) from None
+                raise NonFiniteLossError(_where(state, number)) from None
             loss, right, total = loss + step[0], right + step[1], total + weight
-            if trainer.first_loss is None:
-                trainer.first_loss = step[0] / weight
+            trainer.first_loss = trainer.first_loss or step[0] / weight
         trainer.progress.batch(len(batch), loss / total if total else math.nan)
     if not np.isfinite(state.theta).all():  # the last step's doing, or a finite loss hides it
-        raise NonFiniteLossError(_divergence(settings, state.n_epochs, len(weights) - 1, rate))
+        raise NonFiniteLossError(_where(state, len(weights) - 1))
     logs = {"loss": loss / total if total else math.nan}
     if trainer.engine.network.loss.is_classification:
         logs["accuracy"] = right / total if total else math.nan
     scores = [] if val is None else [_validate(trainer.engine, val, val_score, logs)]
     logs["seconds"] = time.perf_counter() - started
-    history = {**state.history, **{name: [*state.history.get(name, ()), float(value)] for name, value in logs.items()}}
-    scores = state.validation_scores + scores
+    unknown = [math.nan] * state.n_epochs  # epochs of a resumed fit that had no validation set, or have none now
+    history = {name: [*state.history.get(name, unknown), float(logs.get(name, math.nan))] for name in {**state.history, **logs}}
+    if scores or state.validation_scores:
+        scores = (state.validation_scores or unknown) + (scores or [math.nan])
     # nothing is called in between: Ctrl-C comes before or after all three
     state.history, state.validation_scores, state.n_epochs = history, scores, state.n_epochs + 1
     state.schedule.observe(logs.get("val_loss", logs["loss"]))
@@ -241,14 +292,8 @@ def _validate(engine: Engine, val: c.Data, val_score: Callable[[np.ndarray], flo
     return float(val_score(logits) if val_score else logs.get("val_accuracy", -logs["val_loss"]))
 
 
-def _divergence(settings: Settings, epoch: int, batch: int, rate: float) -> str:
-    return (f"The loss or its gradient became NaN or infinite in epoch {epoch + 1}, batch {batch + 1}; training stopped and "
-            f"the weights from the end of epoch {epoch} were restored. {_remedy(settings, rate)}")
-
-
-def _remedy(settings: Settings, rate: float) -> str:
-    return (f"Scale the inputs and targets, or lower learning_rate_init (the rate was {rate:g})"
-            f"{'' if settings.clip_norm else ', or set clip_norm=1.0'}.")
+def _where(state: State, batch: int) -> str:
+    return f"The loss or its gradient became NaN or infinite in epoch {state.n_epochs + 1}, batch {batch + 1}"
 
 
 @dataclass

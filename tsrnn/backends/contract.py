@@ -53,7 +53,7 @@ MERGE = 4      # X, X2 -> Y by MERGE_SUM, MERGE_MUL or MERGE_AVE           (conc
 DENSE = 5      # Y = act(X W + b), every step                              W (F_IN, F_OUT), b (F_OUT)
 CONV = 6       # Y_t = act(sum_k X_{t+k-PAD} W_k + b)                      W (K, F_IN, F_OUT), b (F_OUT)
 MAX_POOL = 7   # over windows of KERNEL steps (the last window may be short); MASK_OUT: all steps of the window
-               # are real (of the first window: any, so that a short sequence keeps one step)
+               # are real; a sample without such a window keeps the last window that has a real step
 AVERAGE_POOL = 8
 GLOBAL_MAX = 9    # over the real steps of the whole sequence              (T, B, F) -> (B, F); 0 where no step is real
 GLOBAL_MEAN = 10  # mean over the real steps; 0 where there is none

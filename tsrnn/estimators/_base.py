@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tsrnn import training
 from tsrnn.data import batches
+from tsrnn.estimators._build import n_channels
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
 from tsrnn.estimators._inputs import Checked, check_input
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
@@ -35,17 +36,19 @@ n_outputs_ : int
 n_iter_ : int
     Epochs of the last fit.
 loss_, best_loss_ : float
-    Training loss of the last and of the best epoch.
+    Training loss of the last and of the best epoch (`best_iter_`), the L2 penalty included.  The squared error is not halved.
 loss_curve_ : list of float
     Training loss of every epoch; `warm_start` and `partial_fit` go on with it.
 validation_scores_ : list of float or None
-    {score} on the validation set, an entry an epoch; None without one.
+    {score} on the validation set, an entry an epoch (NaN for epochs of a resumed fit without one); None without any.
 best_validation_score_ : float or None
-    The best of these.
+    That of `best_iter_`, or where this epoch has none the best of all; None without any.
 best_iter_ : int
-    Epoch (from 1) with the best validation score, or without one with the lowest training loss.
+    Epoch (from 1) with the best validation score, or without one with the lowest training loss.  Epochs before
+    `set_weights`, and those with another objective or other data, are no longer in the running.
 history_ : dict of str to list
-    Keras' keys: loss, val_loss, accuracy, val_accuracy, seconds.
+    Keras' keys: loss, val_loss, accuracy, val_accuracy, seconds; an entry an epoch, NaN where an epoch has none.  As the loss,
+    the accuracy in training counts with sample and class weights; that of validation with sample weights alone.
 weights_ : mapping of str to ndarray
     The weights in PyTorch's layout, such as ``lstm_0.W_ih``; read-only.
 """
@@ -60,6 +63,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
     _state: training.State
     _network: Network
     _settings_of_fit: training.Settings
+    _aim_of_fit: tuple  # what losses and scores are comparable under, see `_aim`
     _kind: str
 
     # ---------------------------------------------------------------------------------------------------------- fit
@@ -76,16 +80,19 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         settings = self._settings(seed, problem)
         state = self._resumed_state(settings) if resume else training.State.create(problem.network, seed, problem.dtype)
         n_epochs = 1 if partial else settings.max_iter
-        before = state.n_epochs
+        before, aim = state.n_epochs, self._aim(problem, settings, validation)
 
         def fitted() -> dict[str, Any]:
-            return self._fitted_attributes(problem, state, settings, before)
+            return {**self._fitted_attributes(problem, state, before), "_settings_of_fit": settings, "_aim_of_fit": aim}
 
         hook = EpochHook(self, n_epochs, fitted, X, y, sample_weight)
         training.fit_network(problem.network, state, problem.train, problem.val, settings, n_epochs, on_epoch_end=hook,
-                             stop_early=not partial, val_score=problem.val_score)
+                             stop_early=not partial, val_score=problem.val_score,
+                             resume_patience=partial or (resume and aim == self._aim_of_fit))
         if state.stopped == "diverged" and state.n_epochs == before:
-            raise training.NonFiniteLossError(state.message)  # nothing was learnt: the estimator stays what it was
+            raise training.NonFiniteLossError(f"Nothing was learnt, and the estimator is what it was before.  {state.message}")
+        if state.best_theta is not None and np.array_equal(state.best_theta, state.theta):
+            state.best_theta = state.theta  # stored and pickled once; `_resumed_state` parts them again
         self._replace_fitted(fitted())
         hook.close()
         self._warn(state, partial)
@@ -111,39 +118,49 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
     def _resumed_state(self, settings: training.Settings) -> training.State:
         """A copy to train on: a fit that fails leaves the old state as it is."""
         state, old = self._state.copy(), self._settings_of_fit
+        if state.best_theta is state.theta:  # training changes theta in place
+            state.best_theta = state.theta.copy()
         if settings.solver != old.solver:
             state.moments = None
         if any(getattr(settings, name) != getattr(old, name) for name in SCHEDULE):
             state.schedule = None
         return state
 
+    def _aim(self, problem: Problem, settings: training.Settings, validation: Validation) -> tuple:
+        """What a resumed fit must share with the one before for its losses and scores to be measured against that one's."""
+        weight = getattr(self, "class_weight", None)
+        loss, n_val = problem.network.loss.name, 0 if problem.val is None else len(problem.val.starts)
+        return (loss, problem.network.loss_params, settings.alpha, dict(weight) if isinstance(weight, dict) else weight,
+                len(problem.train.starts), n_val, validation.X is not None, settings.early_stopping)
+
     def _warn(self, state: training.State, partial: bool) -> None:
         if state.stopped == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn(f"Training interrupted by user. ({state.message})", stacklevel=5)
         elif state.stopped == "diverged":
             warnings.warn(state.message, ConvergenceWarning, stacklevel=5)
         elif state.stopped == "max_iter" and not partial:
             warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                           "converged yet.", ConvergenceWarning, stacklevel=5)
 
-    def _fitted_attributes(self, problem: Problem, state: training.State, settings: training.Settings,
-                           before: int) -> dict[str, Any]:
-        """All that a fit leaves behind."""
+    def _fitted_attributes(self, problem: Problem, state: training.State, before: int) -> dict[str, Any]:
+        """What the epochs so far leave behind."""
         history = {name: list(values) for name, values in state.history.items()}
         losses = history.get("loss", [])  # empty where Ctrl-C came in the first epoch
         scores = list(state.validation_scores) or None
+        # a score that is NaN throughout (R² of one target) chooses nothing
+        best = state.best_epoch or (1 + int(np.argmin(losses)) if losses else 0)
         return {
-            **problem.attributes, "_network": problem.network, "_state": state, "_settings_of_fit": settings,
-            "n_iter_": state.n_epochs - before, "best_iter_": state.best_epoch, "history_": history, "loss_curve_": losses,
-            "loss_": losses[-1] if losses else np.nan, "best_loss_": min(losses, default=np.nan),
-            "validation_scores_": scores, "best_validation_score_": max(scores) if scores else None,
+            **problem.attributes, "_network": problem.network, "_state": state, "n_iter_": state.n_epochs - before,
+            "best_iter_": best, "history_": history, "loss_curve_": losses, "loss_": losses[-1] if losses else np.nan,
+            "best_loss_": losses[best - 1] if best else np.nan, "validation_scores_": scores,
+            "best_validation_score_": _best_score(scores, best),
         }
 
     def _replace_fitted(self, attributes: dict[str, Any]) -> None:
         """In one step from the old fit to the new one: nothing of the old remains."""
         self.__dict__.update(attributes)
-        for name in [name for name in vars(self) if name.endswith("_") and name not in attributes]:
-            delattr(self, name)
+        if "feature_names_in_" not in attributes:  # the one that not every fit has
+            self.__dict__.pop("feature_names_in_", None)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_state" in vars(self)
@@ -154,7 +171,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         """Checked X, layout, real steps, and the loss's predictions (rows, units): one row a sample, or one a step."""
         check_is_fitted(self)
         network, theta = self._network, self._state.theta
-        checked = check_input(self, X, vocabulary_size=vocabulary_size(network), dtype=theta.dtype.type, kind=self._kind)
+        checked = check_input(self, X, vocabulary_size=vocabulary_size(network), dtype=theta.dtype.type, kind=self._kind,
+                              channels=n_channels(network))
         layout, real = find_layout(network, checked)
         data = batches.make_data(checked.sequences, theta.dtype)
         logits = training.predict_network(network, theta, data, n_jobs=self.n_jobs)
@@ -208,7 +226,11 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         for name, view in views.items():
             if name not in weights:
                 continue
-            array = np.asarray(weights[name], dtype=theta.dtype)
+            try:
+                array = np.asarray(weights[name], dtype=theta.dtype)
+            except (TypeError, ValueError):
+                faults.append(f"{name} is no array of numbers")
+                continue
             if array.shape != view.shape:
                 faults.append(f"{name} has shape {array.shape} and must have {view.shape}")
             elif not np.isfinite(array).all():
@@ -226,6 +248,14 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _best_score(scores: list[float] | None, best: int) -> float | None:
+    """The score of epoch `best` (from 1), or the best where it was not validated."""
+    if not scores:
+        return None
+    known = [score for score in scores if not np.isnan(score)]
+    return max(known, default=np.nan) if np.isnan(scores[best - 1]) else scores[best - 1]
 
 
 def draw_seed(random_state: Any) -> int:

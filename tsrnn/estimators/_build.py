@@ -78,12 +78,25 @@ def build_network(layers: Sequence[kinds.Layer], sequences: Sequences, n_outputs
         if not sequences.same_length:
             raise
         network = Network(layers, (sequences.steps, *tail), loss, loss_params)
-    check_steps(network, sequences)
+    check_sequences(network, sequences)
     return network
 
 
-def check_steps(network: Network, sequences: Sequences) -> None:
-    """Raises ValueError where a sequence is too short for the network, or not as long as a Flatten or Reshape needs."""
+def n_channels(network: Network) -> int:
+    """Values a step that `network` reads; 1 where they are ids."""
+    return 1 if network.is_ids else int(network.input_shape[-1])
+
+
+def check_sequences(network: Network, sequences: Sequences) -> None:
+    """Raises ValueError for sequences that the network cannot read.
+
+    They have other values a step than it was built for (its kernels would read behind their end), or are too short for it, or
+    not as long as a Flatten or Reshape needs.
+    """
+    if sequences.is_ids != network.is_ids or sequences.channels != n_channels(network):
+        found, wanted = (f"{channels} {'token id' if ids else 'value'}(s) a step" for channels, ids in
+                         ((sequences.channels, sequences.is_ids), (n_channels(network), network.is_ids)))
+        raise ValueError(f"X has {found}, but the network was built for {wanted}; pass X in the form that fit had.")
     fixed = network.input_shape[0]
     if fixed is not None and not (sequences.same_length and sequences.steps == fixed):
         shortest, longest = int(sequences.lengths.min()), sequences.steps

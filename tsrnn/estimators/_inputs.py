@@ -34,8 +34,8 @@ class Checked(NamedTuple):
     float_type: type   # of X: predictions have it
 
 
-def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type | None = None,
-                kind: str | None = None) -> Checked:
+def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type | None = None, kind: str | None = None,
+                channels: int | None = None) -> Checked:
     """Checks X and brings it into one form.
 
     Parameters
@@ -50,6 +50,9 @@ def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type |
         Default: that of X.
     kind : str, optional
         The kind of X in fit.
+    channels : int, optional
+        Values a step that the network was built for; default: what `n_channels` or X say.  A fitted network's word counts:
+        the parameter may have changed since.
 
     Raises
     ------
@@ -70,13 +73,16 @@ def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type |
         check_array(X, dtype=None, ensure_2d=True, estimator=estimator, input_name="X", ensure_min_samples=0)
         raise ValueError(_kind_message(estimator, "flat", kind))
     else:
-        checked = _check_flat(estimator, X, dtype, kind)
+        checked = _check_flat(estimator, X, dtype, kind, channels)
         n_features = estimator.n_features_in_
     if not reset and checked.kind != kind:
         raise ValueError(_kind_message(estimator, checked.kind, kind))
     if checked.kind != "flat":
         # feature names belong to columns; this drops those of an earlier fit, or warns as scikit-learn does
         if checked.kind == "steps":
+            if channels is None and estimator.n_channels not in (1, n_features):
+                raise ValueError(f"X has {n_features} features a step, but n_channels={estimator.n_channels}; leave n_channels "
+                                 "at 1, it is for 2-D X only.")
             validate_data(estimator, np.empty((1, 1)), reset=reset, skip_check_array=True, ensure_2d=False)
         if reset:
             estimator.n_features_in_ = n_features
@@ -89,17 +95,26 @@ def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type |
 def is_ragged(X: Any) -> bool:
     """Whether X is a list or object array of sequences, each with a length of its own.
 
-    A list of lists of one length is not: it is the nested form of an array.
+    Anything with axes counts as a sequence: arrays, frames, series, tensors.  A list of lists of one length is not ragged: it
+    is the nested form of an array.
     """
     if getattr(X, "dtype", None) is not None and getattr(X, "ndim", 0) == 1 and X.dtype == object:
         return len(X) > 0 and np.ndim(np.asarray(X, dtype=object)[0]) > 0
     if not isinstance(X, (list, tuple)) or not X:
         return False
-    if any(isinstance(x, np.ndarray) and x.ndim > 0 for x in X):
+    if any(_has_axes(x) for x in X):
         return True
     if not all(isinstance(x, (list, tuple)) for x in X):
         return False
     return len({len(x) for x in X}) > 1
+
+
+def _has_axes(x: Any) -> bool:
+    """Whether `x` is an array of some library, and not one of its scalars."""
+    ndim = getattr(x, "ndim", None)
+    if ndim is None:
+        return hasattr(x, "__array__") and np.asarray(x).ndim > 0
+    return isinstance(ndim, int) and ndim > 0
 
 
 def depth(X: Any) -> int:
@@ -125,14 +140,14 @@ def _kind_message(estimator, found: str, fitted: str | None) -> str:
             "that fit had.")
 
 
-def _check_flat(estimator, X: Any, dtype: type | None, kind: str | None) -> Checked:
+def _check_flat(estimator, X: Any, dtype: type | None, kind: str | None, channels: int | None) -> Checked:
     """(n, T * n_channels), time-major."""
     if kind == "ids":
         raise ValueError(_kind_message(estimator, "flat", kind))
     float_type = _float_type(X)
     checked = validate_data(estimator, X, reset=kind is None, dtype=dtype or FLOATS)
     n, width = checked.shape
-    channels = estimator.n_channels
+    channels = channels or estimator.n_channels
     if width % channels:
         raise ValueError(f"X has {width} features, which is no multiple of n_channels={channels}; a row is n_steps * "
                          "n_channels values, step by step.")
@@ -163,7 +178,6 @@ def _check_steps(estimator, X: Any, dtype: type | None) -> Checked:
                 raise ValueError(f"Found array with 0 {name}(s) (shape={array.shape}) while a minimum of 1 is required by "
                                  f"{type(estimator).__name__}.")
         sequences = batches.from_array(array)
-    _check_channels(estimator, sequences.channels)
     return Checked(sequences, "steps", False, float_type)
 
 
@@ -180,7 +194,6 @@ def _check_ragged(estimator, X: Sequence, dtype: type | None) -> Checked:
     float_type = np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64
     flat = check_array(np.concatenate(arrays).reshape(-1, channels), dtype=dtype or FLOATS, order="C", estimator=estimator,
                        input_name="X")
-    _check_channels(estimator, channels)
     return Checked(batches.from_lengths(flat.reshape(-1), [len(a) for a in arrays], channels), "steps", True, float_type)
 
 
@@ -192,17 +205,14 @@ def _sequence_arrays(estimator, X: Sequence) -> list[np.ndarray]:
             array = np.asarray(x)
         except ValueError as error:
             raise ValueError(f"X[{i}] is not a sequence of numbers, (n_steps, n_features) or (n_steps,): {error}") from None
-        if array.ndim == 0 or len(array) == 0:
+        if array.ndim == 0:
+            raise ValueError(f"X[{i}] is of type {type(x).__name__} and no dense sequence of numbers, (n_steps, n_features) or "
+                             "(n_steps,).")
+        if len(array) == 0:
             raise ValueError(f"Found sequence with 0 step(s) (X[{i}], shape={array.shape}) while a minimum of 1 is required by "
                              f"{type(estimator).__name__}.")
         arrays.append(array)
     return arrays
-
-
-def _check_channels(estimator, channels: int) -> None:
-    if estimator.n_channels not in (1, channels):
-        raise ValueError(f"X has {channels} features a step, but n_channels={estimator.n_channels}; leave n_channels at 1, it "
-                         "is for 2-D X only.")
 
 
 def _check_ids(estimator, X: Any, vocabulary_size: int) -> Checked:

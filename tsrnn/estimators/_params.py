@@ -36,7 +36,7 @@ class SequenceParameters(Parameterised):
     cell: str = param("lstm", [StrOptions(set(CELLS))], "Kind of the recurrent layers.")
     bidirectional: bool = param(
         False, ["boolean"], "Runs every recurrent layer forwards and backwards in time, with weights of their own.")
-    merge: str = param("concat", [StrOptions(set(MERGES))], "How the two directions become one output.")
+    merge: str = param("concat", [StrOptions(set(MERGES))], "How the two directions of `bidirectional` become one output.")
     return_sequences: bool = param(
         False, ["boolean"], "One output a step: y is (n_samples, n_steps) or (n_samples, n_steps, n_outputs).")
     pooling: str = param(
@@ -48,7 +48,8 @@ class SequenceParameters(Parameterised):
     conv_padding: str = param(
         "same", [StrOptions({"same", "valid"})], '"same" keeps the number of steps, "valid" loses `conv_kernel_size - 1`.')
     conv_activation: str = param("relu", [StrOptions(set(ACTIVATIONS))], "Activation behind each convolution.")
-    pool_size: int = param(1, [POSITIVE_INT], "Steps pooled into one behind each convolution; 1 pools nothing.")
+    pool_size: int = param(
+        1, [POSITIVE_INT], "Steps pooled into one behind each convolution of `conv_filters`; 1 pools nothing.")
     pool: str = param("max", [StrOptions({"max", "average"})], "Kind of that pooling.")
     embedding_dim: int | None = param(
         None, [POSITIVE_INT, None], "Length of the vectors that token ids become; X holds ids then.")
@@ -72,20 +73,26 @@ class SequenceParameters(Parameterised):
         'What training minimises.  "poisson" predicts with an exponential link and wants y >= 0.')
     quantiles: Sequence[float] = param(
         (0.5,), ["array-like", Interval(Real, 0, 1, closed="neither")],
-        'Quantiles that loss="quantile" predicts; with several of them predictions have one more axis, the last.')
+        'Quantiles that loss="quantile" predicts (other losses do not look at them); with several of them predictions have one '
+        "more axis, the last.")
     huber_delta: float = param(1.0, [POSITIVE], 'Residual at which loss="huber" goes from squared to absolute.')
     alpha: float = param(
-        0.0, [NOT_NEGATIVE], "Strength of the L2 penalty on the weights (biases are free), as in MLPRegressor.")
+        0.0, [NOT_NEGATIVE],
+        "Strength of the L2 penalty on the weights (biases are free): `alpha / 2` times their sum of squares, divided by the "
+        "samples of a batch, is added to its mean loss.  MLPRegressor has the same penalty but halves the squared error: for "
+        "the same balance take twice its `alpha`.")
     class_weight: dict | str | None = param(
         None, [dict, StrOptions({"balanced"}), None],
-        'Weights of the classes, {label: weight}; "balanced" makes all classes weigh the same.')
+        'Weights of the classes in training, {label: weight}; "balanced" makes all classes weigh the same.  Validation scores '
+        "and losses leave them out.")
 
     # ---- optimisation
     solver: str = param("adam", [StrOptions({"adam", "adamw", "rmsprop", "sgd"})], "The optimizer.")
     learning_rate: str | Callable[[int], float] = param(
         "constant", [StrOptions({"constant", "plateau", "cosine"}), callable],
-        'Schedule of the learning rate: "plateau" divides it by 5 where training stalls, "cosine" '
-        "lets it fall towards 0 at `max_iter`; a callable gets the epoch (from 0) and returns the rate.")
+        'Schedule of the learning rate.  "plateau" divides it by 5 where the loss stalls for 5 epochs: the validation loss '
+        'where there is one, else that of training.  "cosine" lets it fall towards 0 at epoch `max_iter`; fits that go on '
+        "beyond (`warm_start`, `partial_fit`) stay at its last rate.  A callable gets the epoch (from 0) and returns the rate.")
     learning_rate_init: float = param(1e-3, [POSITIVE], "The learning rate at the start.")
     momentum: float = param(0.9, [RATE], 'Momentum of solver="sgd".')
     nesterovs_momentum: bool = param(True, ["boolean"], 'Nesterov\'s momentum, solver="sgd".')
@@ -106,7 +113,8 @@ class SequenceParameters(Parameterised):
         "Epochs without an improvement of the training loss (of the validation score with `early_stopping`) that end the fit.")
     early_stopping: bool = param(
         False, ["boolean"], "Stops by a validation score: on `X_val` where given, else on a part of X that is set aside.")
-    validation_fraction: float = param(0.1, [RATE], "The part that `early_stopping` sets aside.")
+    validation_fraction: float = param(
+        0.1, [Interval(Real, 0, 1, closed="neither")], "The part that `early_stopping` sets aside.")
     restore_best: bool = param(
         True, ["boolean"], "Ends with the weights of the best validation score, where there is one.")
     warm_start: bool = param(False, ["boolean"], "`fit` goes on from where it is instead of starting anew.")
@@ -128,6 +136,7 @@ class SequenceParameters(Parameterised):
 
 def validate_together(estimator) -> None:
     """What single constraints cannot say; every parameter by itself is valid already."""
+    check_class_weight(getattr(estimator, "class_weight", None))
     if estimator.layers is not None:
         changed = [name for name, p in estimator._parameters.items() if name in ARCHITECTURE
                    and not _equal(getattr(estimator, name), p.default)]
@@ -164,6 +173,14 @@ def sizes(estimator, name: str, at_least: int = 0) -> tuple[int, ...]:
         raise ValueError(f"{name}={value!r} must hold at least {at_least} layer size; for a network without a recurrent layer "
                          "pass layers=[...].")
     return tuple(int(s) for s in found)
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Raises ValueError where a class's weight is no weight: negative, NaN, infinite or not a number."""
+    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
+            raise ValueError(f"class_weight gives the class {label!r} the weight {weight!r}; weights must be finite numbers "
+                             ">= 0.")
 
 
 def quantile_levels(estimator) -> tuple[float, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from tsrnn.backends.contract import Data
 from tsrnn.data import batches
 from tsrnn.estimators import _targets
-from tsrnn.estimators._build import build_network, check_steps, first_embedding, layers_from_parameters
+from tsrnn.estimators._build import build_network, check_sequences, first_embedding, layers_from_parameters, n_channels
 from tsrnn.estimators._inputs import Checked, check_input
 from tsrnn.estimators._targets import Layout
 from tsrnn.layers import Dense
@@ -80,10 +81,12 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
     dtype = _compute_dtype(estimator, checked, resume)
     layout, real = find_layout(trial_network(estimator, checked), checked)
     objective = estimator._check_targets(y, layout, real, known)
-    weights = _checked_weights(estimator, sample_weight, layout, real, objective, partial=known is not None)
+    weights, factors = _checked_weights(estimator, sample_weight, layout, real, objective, partial=known is not None)
     network = _network(estimator, checked, objective, resume)
     attributes = {**_input_attributes(checker), **objective.attributes, "_kind": checked.kind}
-    train = _data(checked, dtype, objective, layout, weights, real)
+    plain = _data(checked, dtype, objective, layout, weights, real)
+    train = plain if factors is None else _data(checked, dtype, objective, layout,
+                                                _targets.per_row(weights, layout) * factors, real)
     if not train.totals.any():
         raise ValueError("Sample weights, times class weights, must contain at least one non-zero number at a real step.")
     problem = Problem(network, dtype, train, attributes)
@@ -94,7 +97,7 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
         raise ValueError("sample_weight_val is given without X_val and y_val; give all three or leave it out.")
     if estimator.early_stopping:
         vars(checker).update(attributes)
-        return _with_split(checker, problem, objective, layout, real, seed)
+        return _with_split(checker, problem, plain, objective, layout, real, seed)
     return problem
 
 
@@ -105,7 +108,7 @@ def find_layout(network: Network, checked: Checked) -> tuple[Layout, np.ndarray 
     guess.
     """
     sequences = checked.sequences
-    check_steps(network, sequences)
+    check_sequences(network, sequences)
     shape = network.output_shape(sequences.steps)
     if len(shape) == 1:
         return Layout(len(sequences), None), None
@@ -113,7 +116,8 @@ def find_layout(network: Network, checked: Checked) -> tuple[Layout, np.ndarray 
     if shape[0] == sequences.steps:
         return Layout(len(sequences), sequences.lengths, checked.is_ragged), real
     if real is None and sequences.same_length:
-        return Layout(len(sequences), np.full(len(sequences), shape[0], np.int64), checked.is_ragged), None
+        steps = np.full(len(sequences), shape[0], np.int64)
+        return Layout(len(sequences), steps, checked.is_ragged, sequences.steps), None
     raise ValueError(f"The network makes {shape[0]} steps of {sequences.steps}; with sequences of different lengths and one "
                      "output a step it must keep their number: take conv_padding=\"same\" and pool_size=1.")
 
@@ -149,6 +153,10 @@ def _network(estimator, checked: Checked, objective: Objective, resume: bool) ->
     if not resume:
         return network
     old = estimator._network
+    if n_channels(network) != n_channels(old):
+        raise ValueError(f"X now has {n_channels(network)} values a step (n_channels={estimator.n_channels}), but the fitted "
+                         f"network reads {n_channels(old)}; to go on they must stay as they were.  For a new network fit with "
+                         "warm_start=False.")
     if network.layers != old.layers or network.input_shape[1:] != old.input_shape[1:]:
         raise ValueError(f"The fitted network is {list(old.layers)}, but the parameters and y now ask for "
                          f"{list(network.layers)}; to go on they must stay as they were.  For a new network fit with "
@@ -157,12 +165,12 @@ def _network(estimator, checked: Checked, objective: Objective, resume: bool) ->
 
 
 def _checked_weights(estimator, sample_weight: Any, layout: Layout, real: np.ndarray | None, objective: Objective,
-                     partial: bool) -> np.ndarray:
-    """Weights of samples or steps, class weights included."""
+                     partial: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights of samples or steps, and what class weights make of each row's in training (None: nothing)."""
     weights = _targets.check_weights(sample_weight, layout)
     numbers = objective.numbers
     if numbers is None:
-        return weights
+        return weights, None
     rows = _targets.per_row(weights, layout) * (1.0 if real is None else real)
     classes = objective.attributes["classes_"]
     present = np.count_nonzero(np.bincount(numbers, rows, len(classes)))
@@ -170,8 +178,8 @@ def _checked_weights(estimator, sample_weight: Any, layout: Layout, real: np.nda
         raise ValueError(f"y contains {present} class(es) with a positive weight, while a minimum of 2 classes is required by "
                          f"{type(estimator).__name__}.")
     if estimator.class_weight is None:
-        return weights
-    return _targets.per_row(weights, layout) * _targets.class_factors(estimator.class_weight, classes, numbers, rows)[numbers]
+        return weights, None
+    return weights, _targets.class_factors(estimator.class_weight, classes, numbers, rows)[numbers]
 
 
 def _data(checked: Checked, dtype: type, objective: Objective, layout: Layout, weights: np.ndarray,
@@ -184,15 +192,28 @@ def _with_validation_data(checker, problem: Problem, validation: Validation) -> 
     if validation.X is None or validation.y is None:
         raise ValueError("X_val and y_val belong together; one of them is missing.")
     network = problem.network
-    checked = check_input(checker, validation.X, vocabulary_size=vocabulary_size(network), dtype=problem.dtype,
-                          kind=checker._kind)
-    layout, real = find_layout(network, checked)
-    objective = checker._check_targets(validation.y, layout, real, getattr(checker, "classes_", None))
+    with about("X_val"):
+        checked = check_input(checker, validation.X, vocabulary_size=vocabulary_size(network), dtype=problem.dtype,
+                              kind=checker._kind, channels=n_channels(network))
+        layout, real = find_layout(network, checked)
+    with about("y_val"):
+        objective = checker._check_targets(validation.y, layout, real, getattr(checker, "classes_", None))
     if objective.n_outputs != network.layers[-1].units:  # type: ignore[attr-defined]
         raise ValueError(f"y_val has shape {np.shape(validation.y)}; it must have as many outputs as y.")
-    weights = _targets.check_weights(validation.sample_weight, layout, "sample_weight_val")
+    with about("sample_weight_val"):
+        weights = _targets.check_weights(validation.sample_weight, layout)
     val = _data(checked, problem.dtype, objective, layout, weights, real)
     return problem._replace(val=val, val_score=_score(checker, network, objective.rows, val, layout, real))
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Errors of the checks inside say which argument they are about; scikit-learn's know X and y only."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
 
 
 def vocabulary_size(network: Network) -> int | None:
@@ -200,15 +221,18 @@ def vocabulary_size(network: Network) -> int | None:
     return network.embedding.vocabulary_size if network.embedding is not None else None
 
 
-def _with_split(checker, problem: Problem, objective: Objective, layout: Layout, real: np.ndarray | None,
+def _with_split(checker, problem: Problem, plain: Data, objective: Objective, layout: Layout, real: np.ndarray | None,
                 seed: int) -> Problem:
-    """With a validation part cut off as `MLPClassifier` cuts it: at random, with equal shares of the classes."""
+    """With a validation part cut off as `MLPClassifier` cuts it: at random, with equal shares of the classes.
+
+    It is cut from `plain`, the data without class weights: these belong to training, here as with `X_val`.
+    """
     stratify = objective.numbers if layout.steps is None else None
     train_rows, val_rows = train_test_split(np.arange(layout.n), test_size=checker.validation_fraction, stratify=stratify,
                                             random_state=np.random.RandomState(seed))
     if len(val_rows) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    train, val = batches.take(problem.train, train_rows), batches.take(problem.train, val_rows)
+    train, val = batches.take(problem.train, train_rows), batches.take(plain, val_rows)
     for part, name in ((train, "training"), (val, "validation")):
         if not part.totals.any():
             raise ValueError(f"The sample weights of the {name} part are all zero; give more samples a weight, or use another "
@@ -227,6 +251,11 @@ def _score(checker, network: Network, targets: np.ndarray, val: Data, layout: La
     weights = val.weights[:, 0] if val.weights.shape[1] == 1 else val.weights[layout.within(val.weights.shape[1])]
     weights = _targets.per_row(weights.astype(np.float64), layout)
     keep = weights > 0 if real is None else (weights > 0) & real
+    if np.count_nonzero(keep) < 2:
+        if checker.early_stopping:
+            raise ValueError("The validation set has fewer than 2 targets with a positive weight, but early_stopping goes by a "
+                             "score that needs 2.  Pass more validation data, or early_stopping=False.")
+        return lambda logits: np.nan  # as R² has it, without a warning an epoch
 
     def score(logits: np.ndarray) -> float:
         rows = predicted_rows(network, logits, layout)

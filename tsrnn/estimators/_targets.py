@@ -20,6 +20,7 @@ class Layout(NamedTuple):
     n: int
     steps: np.ndarray | None       # (n,) target steps of each sample; None: one target a sample
     inputs_ragged: bool = False
+    input_steps: int | None = None  # of X, where the network makes another number of them
 
     @property
     def rows(self) -> int:
@@ -60,26 +61,40 @@ class Layout(NamedTuple):
             parts = [np.asarray(part) for part in y]
             if len(parts) != self.n or any(len(p) != t for p, t in zip(parts, self.steps)):
                 raise ValueError(f"{name} must have one entry a step with return_sequences=True: as many sequences as X, each "
-                                 "as long as its sequence in X.")
+                                 f"as long as its sequence in X.{self._remedy}")
             return np.concatenate(parts)
         array = np.asarray(y)
         check_consistent_length(np.empty(self.n), array)
         longest = int(self.steps.max())
         if array.ndim < 2 or array.shape[1] != longest:
             raise ValueError(f"{name} has shape {array.shape}; with return_sequences=True it must be ({self.n}, {longest}) or "
-                             f"({self.n}, {longest}, n_outputs), one entry a step.")
+                             f"({self.n}, {longest}, n_outputs), one entry a step.{self._remedy}")
         return array[self.within(longest)]
 
+    @property
+    def _remedy(self) -> str:
+        """For targets as long as X, where the network shortens it."""
+        if self.steps is None or self.input_steps is None:
+            return ""
+        return (f"  The network makes {int(self.steps.max())} steps of X's {self.input_steps}; to keep all of them take "
+                "pool_size=1 and conv_padding=\"same\".")
 
-def check_regression_targets(estimator, y: Any, layout: Layout) -> np.ndarray:
-    """Targets (rows,) or (rows, K) as floats; the number of axes says whether predictions have a last axis of outputs."""
+
+def check_regression_targets(estimator, y: Any, layout: Layout, real: np.ndarray | None = None) -> np.ndarray:
+    """Targets (rows,) or (rows, K) as floats; the number of axes says whether predictions have a last axis of outputs.
+
+    Rows that are not `real` (rows,) do not count: whatever they hold, NaN too, they come back as 0.
+    """
     if y is None or layout.steps is None:
         y = validate_data(copy.copy(estimator), y=y, multi_output=True, y_numeric=True)  # a copy: it forgets feature names
         check_consistent_length(np.empty(layout.n), y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
     else:
-        y = check_array(layout.join(y, "y"), ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
+        y = layout.join(y, "y")
+        if real is not None:
+            y[~real] = 0
+        y = check_array(y, ensure_2d=False, dtype="numeric", estimator=estimator, input_name="y")
     if y.ndim == 2 and y.shape[1] == 0:
         raise ValueError(f"y has shape {y.shape}; it must have at least one output.")
     if y.dtype.kind not in "fiub":
@@ -87,8 +102,8 @@ def check_regression_targets(estimator, y: Any, layout: Layout) -> np.ndarray:
     return y
 
 
-def check_class_targets(estimator, y: Any, layout: Layout) -> np.ndarray:
-    """Labels (rows,)."""
+def check_class_targets(estimator, y: Any, layout: Layout, real: np.ndarray | None = None) -> np.ndarray:
+    """Labels (rows,).  Rows that are not `real` (rows,) do not count: whatever they hold, they come back as some label."""
     if y is None or layout.steps is None:
         y = validate_data(copy.copy(estimator), y=y)  # a copy: it forgets feature names
         check_consistent_length(np.empty(layout.n), y)
@@ -97,6 +112,8 @@ def check_class_targets(estimator, y: Any, layout: Layout) -> np.ndarray:
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         y = column_or_1d(y)
+        if real is not None and real.any():
+            y[~real] = y[real][0]
         check_array(y, ensure_2d=False, dtype=None, estimator=estimator, input_name="y")
     check_classification_targets(y)
     return y
@@ -114,16 +131,18 @@ def encode_classes(y: np.ndarray, classes: np.ndarray, real: np.ndarray | None) 
     return numbers
 
 
-def check_weights(sample_weight: Any, layout: Layout, name: str = "sample_weight") -> np.ndarray:
+def check_weights(sample_weight: Any, layout: Layout) -> np.ndarray:
     """Weights (n,), or (rows,) where they are given step by step, as float64."""
     if sample_weight is None:
         return np.ones(layout.n)
     per_step = layout.steps is not None and (is_ragged(sample_weight) or depth(sample_weight) == 2)
     if per_step:
-        weights = check_array(layout.join(sample_weight, name), ensure_2d=False, dtype=np.float64, input_name=name)
+        weights = check_array(layout.join(sample_weight, "sample_weight"), ensure_2d=False, dtype=np.float64,
+                              input_name="sample_weight")
         if weights.ndim != 1:
-            raise ValueError(f"{name} must be ({layout.n},) or one number a step; got {weights.ndim} axes behind the samples'.")
-        check_non_negative(weights, f"`{name}`")
+            raise ValueError(f"sample_weight must be ({layout.n},) or one number a step; got {weights.ndim} axes behind the "
+                             "samples'.")
+        check_non_negative(weights, "`sample_weight`")
     else:
         weights = _check_sample_weight(sample_weight, np.empty((layout.n, 1)), dtype=np.float64, ensure_non_negative=True)
     if not weights.any():

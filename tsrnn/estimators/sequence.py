@@ -98,7 +98,7 @@ class SequenceRegressor(RegressorMixin, BaseSequenceEstimator, without=("class_w
         score : float
         """
         _, layout, real, rows = self._predict_rows(X)
-        y = _targets.check_regression_targets(self, y, layout)
+        y = _targets.check_regression_targets(self, y, layout, real)
         keep, weights = _scored(layout, real, sample_weight)
         return self._score_rows(y.reshape(len(y), -1)[keep], rows[keep], weights)
 
@@ -117,7 +117,7 @@ class SequenceRegressor(RegressorMixin, BaseSequenceEstimator, without=("class_w
         return rows.reshape(len(rows), *outputs, *levels)
 
     def _check_targets(self, y: Any, layout: Layout, real: np.ndarray | None, known: Any = None) -> Objective:
-        y = _targets.check_regression_targets(self, y, layout)
+        y = _targets.check_regression_targets(self, y, layout, real)
         rows = y.reshape(len(y), -1)
         if self.loss == "poisson" and (rows < 0).any():
             raise ValueError(f"y contains {rows.min()}; loss='poisson' needs y >= 0.  Use another loss, or shift y.")
@@ -251,7 +251,7 @@ class SequenceClassifier(ClassifierMixin, BaseSequenceEstimator, without=("loss"
         score : float
         """
         _, layout, real, rows = self._predict_rows(X)
-        y = _targets.check_class_targets(self, y, layout)
+        y = _targets.check_class_targets(self, y, layout, real)
         keep, weights = _scored(layout, real, sample_weight)
         return float(accuracy_score(y[keep], self._labels(rows)[keep], sample_weight=weights))
 
@@ -273,7 +273,7 @@ class SequenceClassifier(ClassifierMixin, BaseSequenceEstimator, without=("loss"
         return self.classes_[numbers]
 
     def _check_targets(self, y: Any, layout: Layout, real: np.ndarray | None, known: Any = None) -> Objective:
-        y = _targets.check_class_targets(self, y, layout)
+        y = _targets.check_class_targets(self, y, layout, real)
         classes = np.unique(y if real is None else y[real]) if known is None else known
         if len(classes) < 2:
             raise ValueError(f"y contains {len(classes)} class(es), while a minimum of 2 classes is required by "

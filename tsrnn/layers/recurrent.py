@@ -74,6 +74,7 @@ class Recurrent(Layer):
         weights : dict of str to array
             ``W_ih (G H, F)``, ``W_hh (G H, H)``, ``b_ih (G H)``, ``b_hh (G H)``; ``G`` is 4 (LSTM), 3 (GRU) or 1 (RNN).
         x : array of shape (n, T, F)
+            NaN is not refused; it goes through to the output, as in PyTorch.
         state : array (n, H), or for the LSTM a pair (h, c) of them; default zeros
         lengths : array of shape (n,), optional
             Real steps of each sample, 0 to T; behind them the state stands still.

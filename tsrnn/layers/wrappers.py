@@ -27,7 +27,7 @@ class Reshape(Layer):
     def __post_init__(self):
         shape = tuple(self.shape) if isinstance(self.shape, Iterable) else ()
         if (not 1 <= len(shape) <= 3 or shape.count(-1) > 1
-                or any(not isinstance(s, (int, np.integer)) or (s < 1 and s != -1) for s in shape)):
+                or any(isinstance(s, bool) or not isinstance(s, (int, np.integer)) or (s < 1 and s != -1) for s in shape)):
             raise ValueError(f"Reshape: shape={self.shape!r} must be a tuple of 1 to 3 positive integers; one may be -1.")
         object.__setattr__(self, "shape", tuple(int(s) for s in shape))
 

@@ -60,17 +60,22 @@ def max_backward(row, rate, chunk):
 
 @jit
 def _window_mask(row, B, mask):
-    """A window counts where all its steps are real; the first one where any is, so that short sequences keep a step."""
+    """A window counts where all its steps are real; for a sample without such a window, the last one with a real step."""
     if row[c.MASK_OUT] == c.NONE:
         return
-    n = B * row[c.REPEAT]
-    for t in range(row[c.T_OUT]):
-        first, stop = _window(row, t, False)
-        for r in range(n):
+    n, out = B * row[c.REPEAT], row[c.MASK_OUT] * B
+    for r in range(n):
+        last, found = c.NONE, False
+        for t in range(row[c.T_OUT]):
+            first, stop = _window(row, t, False)
             count = 0
             for s in range(first, stop):
                 count += mask[row[c.MASK_IN] * B + s * n + r] != 0
-            mask[row[c.MASK_OUT] * B + t * n + r] = count == stop - first or (t == 0 and count > 0)
+            mask[out + t * n + r] = count == stop - first
+            found = found or count == stop - first
+            last = t if count > 0 else last
+        if last != c.NONE and not found:
+            mask[out + last * n + r] = 1
 
 
 @jit

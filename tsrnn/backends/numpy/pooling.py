@@ -19,11 +19,14 @@ def _real(chunk, row):
 
 
 def _put_mask(chunk, row, real):
-    """A window counts where all its steps are real; the first one where any is, so that short sequences keep a step."""
+    """A window counts where all its steps are real; for a sample without such a window, the last one with a real step."""
     mask = chunk.mask(row, c.MASK_OUT, c.T_OUT)
     if mask is not None:
-        for t, window in _windows(row):
-            mask[t] = real[window].all(axis=0) if t else real[window].any(axis=0)
+        some = np.array([real[window].any(axis=0) for _, window in _windows(row)])
+        mask[...] = [real[window].all(axis=0) for _, window in _windows(row)]
+        last = len(some) - 1 - some[::-1].argmax(axis=0)
+        short = ~mask.any(axis=0) & some.any(axis=0)
+        mask[last[short], np.flatnonzero(short)] = True
 
 
 def _winner(x, real):
