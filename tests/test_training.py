@@ -400,6 +400,13 @@ def test_rare_large_targets_are_no_divergence():
         assert state.stopped == "max_iter", state.message
 
 
+def test_targets_of_steps_that_do_not_count_may_be_missing():
+    """They say nothing of the loss's scale, so a rate far too high is still noticed."""
+    train = data()
+    train = train._replace(targets=np.append(train.targets, np.nan))
+    assert fit(train, 30, learning_rate_init=1e6).stopped == "diverged"
+
+
 def test_a_diverged_fit_keeps_the_best_weights_that_a_validation_set_chose():
     state = State.create(network(), 0, np.float64)
     fit(data(), 3, state=state, val=data(seed=1))

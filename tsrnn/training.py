@@ -224,12 +224,12 @@ def worst_loss_of_zero(network: Network, data: c.Data) -> float:
     code, params = network.loss.code, np.array(network.loss_params)
     if code == c.SOFTMAX_CE:
         return math.log(network.output_shape(network.input_shape[0] or int(data.lengths.max()))[-1])
-    targets = data.targets.astype(np.float64).reshape(1, -1, 1)
+    targets = data.targets[np.isfinite(data.targets)].astype(np.float64)  # masked steps may hold anything
     if code == c.POISSON:  # its loss has no scale of its own
-        return 1.0 + float(targets.max())
+        return 1.0 + float(targets.max(initial=0.0))
     outputs = np.zeros((1, targets.size, len(params) if code == c.QUANTILE else 1))
     with np.errstate(over="ignore"):
-        return float(POINTWISE[code](outputs, targets, params)[0].max())
+        return float(POINTWISE[code](outputs, targets.reshape(1, -1, 1), params)[0].max(initial=0.0))
 
 
 def train_step(trainer: Trainer, order: np.ndarray, weight: float, key: np.ndarray, rate: float) -> tuple[float, float]:

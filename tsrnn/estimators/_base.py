@@ -90,7 +90,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
                              stop_early=not partial, val_score=problem.val_score,
                              resume_patience=partial or (resume and aim == self._aim_of_fit))
         if state.stopped == "diverged" and state.n_epochs == before:
-            raise training.NonFiniteLossError(f"Nothing was learnt, and the estimator is what it was before.  {state.message}")
+            raise training.NonFiniteLossError(f"Nothing was learnt, and the estimator is what it was before. {state.message}")
         if state.best_theta is not None and np.array_equal(state.best_theta, state.theta):
             state.best_theta = state.theta  # stored and pickled once; `_resumed_state` parts them again
         self._replace_fitted(fitted())

@@ -87,6 +87,7 @@ def kernels(rows, dtype, train):
     return table
 
 
+# the global poolings share their kernels with those of windows
 OPERATIONS = ("INPUT", "IDS", "EMBEDDING", "RECURRENT", "MERGE", "DENSE", "CONV", "MAX_POOL", "AVERAGE_POOL", "DROPOUT",
               "RESHAPE", "CLEAR", "ACTIVATION", "LOSS")
 
