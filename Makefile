@@ -8,13 +8,14 @@ PYTEST_ARGS ?=
 .PHONY: help demo test lint bench clean
 
 help:
-	@echo "make demo   forecast the embedded prices, print the table, write forecast.png"
+	@echo "make demo   backtest and forecast the embedded prices: tables, backtest.png, forecast.png"
 	@echo "make test   the whole test suite"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  the benchmarks"
 	@echo "make clean  delete the virtual environment and what tools left behind"
 
 demo: $(VENV)/.demo
+	$(BIN)/tsrnn backtest --plot backtest.png
 	$(BIN)/tsrnn forecast --plot forecast.png
 
 test: $(VENV)/.dev
@@ -41,4 +42,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis forecast.png
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis backtest.png forecast.png

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 
 def data_folder() -> Path:
@@ -67,3 +68,25 @@ def airline() -> np.ndarray:
 def mackey_glass() -> np.ndarray:
     """Mackey-Glass series with delay 17 (Mackey & Glass 1977), 10,000 steps, float64."""
     return np.loadtxt(data_folder() / "classics" / "MackeyGlass_t17.txt.gz")
+
+
+def etth1() -> pd.DataFrame:
+    """Electricity transformer temperature (Zhou et al. 2021), 17,420 hours, seven columns, dates as index."""
+    return pd.read_csv(data_folder() / "ett" / "ETTh1.csv.gz", index_col="date", parse_dates=True)
+
+
+def exchange_rate() -> pd.DataFrame:
+    """Exchange rates of eight currencies (Lai et al. 2018), 7,588 days, numbered: the file's dates are made up."""
+    return pd.read_csv(data_folder() / "exchange_rate" / "exchange_rate_ltsf.csv.gz").drop(columns="date")
+
+
+def shanghai() -> pd.DataFrame:
+    """Shanghai Composite (Lu et al. 2020), 7,127 sessions from July 1991 to August 2020, eight columns, dates as index."""
+    frame = pd.read_csv(data_folder() / "stocks" / "sse_composite_1991_2020.csv.gz", index_col="date", parse_dates=True)
+    return frame.set_axis(["open", "high", "low", "close", "volume", "turnover", "ups and downs", "change"], axis=1)
+
+
+def stocks() -> pd.DataFrame:
+    """Share prices of 505 companies, February 2013 to February 2018, long: date, open, high, low, close, volume, name."""
+    frame = pd.read_csv(data_folder() / "stocks" / "all_stocks_5yr.csv.gz", parse_dates=["date"])
+    return frame.rename(columns=str.lower)

@@ -19,35 +19,19 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
+import _coverage
 import _data
+import _forecasting
+import _m4_tasks
 import numpy as np
+from _results import Result, describe
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import root_mean_squared_error as rmse
 
 from tsrnn import LSTMClassifier, LSTMRegressor, SequenceClassifier, make_windows
-
-
-@dataclass
-class Result:
-    """A task's scores, one a seed, and what they are held against."""
-
-    task: str
-    measure: str             # "accuracy" (higher is better) or "RMSE" (lower is better)
-    scores: list[float]
-    bars: dict[str, float]   # what the mean has to reach, or to stay below; empty: only reported
-    seconds: list[float] = field(default_factory=list)
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.scores))
-
-    @property
-    def passed(self) -> bool:
-        higher = self.measure == "accuracy"
-        return all(self.mean >= bar if higher else self.mean < bar for bar in self.bars.values())
 
 
 def mnist(cell: str, seeds: Iterable[int], *, n_train: int = 60_000, epochs: int = 10) -> Result:
@@ -123,7 +107,7 @@ def _fit(result: Result, model, X, y) -> None:
     result.seconds.append(time.perf_counter() - started)
 
 
-TASKS: dict[str, Callable[[Iterable[int]], Result]] = {
+TASKS: dict[str, Callable[[Iterable[int]], Result | list[Result]]] = {
     "airline": airline,
     "mackey-glass": functools.partial(mackey_glass, 1),
     "mackey-glass-84": functools.partial(mackey_glass, 84),
@@ -131,16 +115,13 @@ TASKS: dict[str, Callable[[Iterable[int]], Result]] = {
     "mnist-lstm": functools.partial(mnist, "lstm"),
     "mnist-gru": functools.partial(mnist, "gru"),
     "mnist-rnn": functools.partial(mnist, "rnn"),
+    "etth1": _forecasting.etth1,
+    "exchange": _forecasting.exchange,
+    "shanghai": _forecasting.shanghai,
+    "stocks505": _forecasting.stocks505,
+    "m4-hourly": _m4_tasks.hourly,
+    "coverage": lambda seeds: _coverage.simulated(seeds) + _coverage.etth1(seeds) + _m4_tasks.coverage(seeds),
 }
-
-
-def describe(result: Result) -> str:
-    """One line: task, mean, single scores, what they are held against, seconds."""
-    show = "{:.2%}".format if result.measure == "accuracy" else "{:.4g}".format
-    bars = ", ".join(f"{name} {show(bar)}" for name, bar in result.bars.items()) or "reported"
-    verdict = "" if not result.bars else "  ok" if result.passed else "  MISSED"
-    return (f"{result.task:38} {result.measure:9} {show(result.mean):>8}  ({', '.join(map(show, result.scores))})  "
-            f"against {bars}{verdict}  [{np.mean(result.seconds):.1f} s a fit]")
 
 
 def main() -> int:
@@ -158,8 +139,10 @@ def main() -> int:
         return 0
     results = []
     for task in arguments.tasks or TASKS:
-        results.append(TASKS[task](arguments.seeds))
-        print(describe(results[-1]), flush=True)
+        found = TASKS[task](arguments.seeds)
+        for result in found if isinstance(found, list) else [found]:
+            results.append(result)
+            print(describe(result), flush=True)
         if arguments.json:
             arguments.json.write_text(json.dumps([asdict(r) | {"mean": r.mean, "passed": r.passed} for r in results], indent=2))
     return not all(result.passed for result in results)

@@ -27,10 +27,10 @@ MAY_IMPORT = {
                             "training"},
 }
 # modules of the surface, which may import everything: the package's lazy names, command line and its helpers
-SURFACE = {"__init__", "__main__", "cli", "_forecast", "_info", "_warmup"}
+SURFACE = {"__init__", "__main__", "cli", "_forecast", "_info", "_read_csv", "_report", "_warmup"}
 ONLY_IN = {
-    "sklearn": {"estimators", "_forecast", "_info"}, "yfinance": {"datasets", "_info"}, "matplotlib": {"plotting"},
-    "typer": {"cli"}, "rich": {"cli", "progress", "_forecast", "_info", "_warmup"},
+    "sklearn": {"estimators", "_info"}, "yfinance": {"datasets", "_info"}, "matplotlib": {"plotting"},
+    "typer": {"cli"}, "rich": {"cli", "progress", "_report", "_info", "_warmup"},
     "threading": {"parallel"}, "concurrent": {"parallel"}, "multiprocessing": {"parallel"}, "_thread": {"parallel"},
     "asyncio": set(), "joblib": {"parallel"},
     "numba": {"backends", "_info", "_warmup"}, "llvmlite": {"backends", "_info"},

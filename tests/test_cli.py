@@ -3,15 +3,20 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import tsrnn
-from tsrnn.cli import BAD_INPUT, app
+from tsrnn.cli import BAD_INPUT, NO_DATA, app
+from tsrnn.datasets import NotCachedError, OfflineError, UnknownTickerError
 
 ROOT = Path(tsrnn.__file__).resolve().parents[1]
 
@@ -30,7 +35,7 @@ def csv(tmp_path, prices):
 
 def test_version_and_help():
     assert run("--version").output.strip() == f"tsrnn {tsrnn.__version__}"
-    assert all(command in run("--help").output for command in ("forecast", "warmup", "info"))
+    assert all(word in run("--help").output for word in ("forecast", "backtest", "warmup", "info", "Exit codes: 0 all"))
 
 
 @pytest.mark.parametrize("arguments", [["-m", "tsrnn"], ["-m", "tsrnn.cli"]])
@@ -48,22 +53,32 @@ def test_info():
     assert all(word in result.output for word in ("tsrnn", "vector width", "threads", "GPU", "Kernel cache"))
 
 
+QUICK = ("--epochs", 2, "--hidden", 4, "--window", 10)
+
+
 class TestForecast:
-    quick = ("--epochs", 2, "--hidden", 4, "--window", 10)
-
-    def test_table_stands_beside_the_naive_forecast(self, csv):
-        result = run("forecast", csv, *self.quick)
+    def test_table_fits_a_terminal(self, csv):
+        result = run("forecast", csv, *QUICK)
         assert result.exit_code == 0, result.output
-        assert all(word in result.output for word in ("MAE", "RMSE", "R²", "directional accuracy", "LSTM(4)", "naive"))
-        assert re.search("is better: the model's mean absolute error|have the same mean absolute error", result.output)
-        assert "prices rose on" in result.output
+        assert all(word in result.stdout for word in ("LSTM(4)", "80 %", "95 %", "naive", "2008-10-15", "2008-10-21", "epoch"))
+        assert re.search("is better: the model's mean absolute error|have the same mean absolute error", result.stdout)
+        assert max(map(len, result.stdout.splitlines())) <= 80
 
-    @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+    @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "cnn-lstm"])
     def test_json_and_cells(self, csv, cell):
-        facts = json.loads(run("forecast", csv, "--cell", cell, "--json", *self.quick).stdout)
-        assert facts["cell"] == cell and facts["column"] == "Close" and facts["n_test"] == 32
-        assert len(facts["forecast"]["y_pred"]) == 32 and facts["test_to"] == "2008-10-14"
-        assert facts["scores"]["naive"]["mae"] > 0 and facts["epochs"] <= 2
+        facts = json.loads(run("forecast", csv, "--cell", cell, "--json", "--horizon", 3, *QUICK).stdout)
+        assert facts["cell"] == cell and facts["source"]["column"] == "Close" and facts["source"]["to"] == "2008-10-14"
+        assert facts["forecast"]["ds"] == ["2008-10-15", "2008-10-16", "2008-10-17"]
+        assert facts["forecast"]["naive"] == [362.71] * 3 and facts["epochs"] <= 2
+
+    @pytest.mark.parametrize("options, names", [
+        ((), {"lo-80", "hi-80", "lo-95", "hi-95"}), (("--level", "90"), {"lo-90", "hi-90"}), (("--level", "none"), set()),
+        (("--level", "50,60%", "--level", "66.5"), {f"{end}-{level}" for end in ("lo", "hi") for level in (50, 60, 66.5)}),
+    ])
+    def test_levels(self, csv, options, names):
+        facts = json.loads(run("forecast", csv, "--json", *options, *QUICK).stdout)
+        assert set(facts["forecast"]) == {"ds", "forecast", "naive"} | names
+        assert run("forecast", csv, *options, *QUICK).exit_code == 0
 
     def test_files_of_yfinance(self, tmp_path, prices):
         """`Ticker.history` writes local times across daylight saving, `download` three header lines."""
@@ -73,50 +88,169 @@ class TestForecast:
         (tmp_path / "download.csv").write_text("Price,Close\nTicker,GOOG\nDate,\n" + close.to_csv(header=False))
         assert {text[-6:] for text in eastern.index.astype(str)} == {"-05:00", "-04:00"}
         files = (tmp_path / "history.csv", tmp_path / "download.csv")
-        one, two = (json.loads(run("forecast", file, "--json", *self.quick).stdout) for file in files)
-        assert one["forecast"] == two["forecast"] and one["test_to"] == "2008-10-14"
+        one, two = (json.loads(run("forecast", file, "--json", *QUICK).stdout) for file in files)
+        assert one["forecast"] == two["forecast"] and one["source"]["to"] == "2008-10-14"
 
     def test_same_seed_same_forecast(self, csv):
-        one, two, other = (json.loads(run("forecast", csv, "--json", *self.quick, "--seed", seed).stdout) for seed in (1, 1, 2))
+        one, two, other = (json.loads(run("forecast", csv, "--json", *QUICK, "--seed", seed).stdout) for seed in (1, 1, 2))
         assert one["forecast"] == two["forecast"] != other["forecast"]
 
     def test_embedded_prices_and_picture(self, tmp_path):
-        result = run("forecast", *self.quick, "--plot", tmp_path / "a.png")
-        assert result.exit_code == 0 and "209 one-day forecasts" in result.output
+        result = run("forecast", *QUICK, "--features", "volume,rsi_14", "--start", "2007-06-01", "--plot", tmp_path / "a.png")
+        assert result.exit_code == 0 and "the embedded prices" in result.output and f"Picture: {tmp_path}" in result.output
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
-    def test_progress_goes_nowhere_unless_asked(self, csv):
-        result = run("forecast", csv, "--json", *self.quick)
-        assert result.stderr == ""
+    def test_progress_goes_to_standard_error_and_only_to_a_terminal(self, csv):
+        assert "fit" not in run("forecast", csv, "--json", *QUICK).stderr
+        result = run("forecast", csv, "--json", "--verbose", *QUICK)
+        json.loads(result.stdout)
+
+    def test_what_differs_in_numbers_is_warned_of_once(self, csv):
+        result = run("backtest", csv, "--json", *QUICK)
+        assert result.stderr.count("warning: level=95 needs") == 1 and "skill_" not in result.stderr
+
+
+class TestBacktest:
+    def test_table_fits_a_terminal(self, csv):
+        result = run("backtest", csv, *QUICK)
+        assert result.exit_code == 0, result.output
+        words = ("mean absolute error", "root mean squared error", "MAPE", "sMAPE", "MASE", "skill", "direction",
+                 "within the 80 %", "LSTM(4)", "naive", "28 forecasts of 5 steps, 1 row apart")
+        assert all(word in result.stdout for word in words) and max(map(len, result.stdout.splitlines())) <= 80
+        assert re.search(r"is better: .*(p = [0-9.e-]+\)|too few cutoffs)", result.stdout, re.DOTALL)
+
+    def test_json_picture_and_file(self, csv, tmp_path):
+        result = run("backtest", csv, "--horizon", 2, "--n-splits", 4, "--step", 5, "--refit", 2, "--json", *QUICK, "--plot",
+                     tmp_path / "a.svg", "--out", tmp_path / "a.csv")
+        facts, frame = json.loads(result.stdout), pd.read_csv(tmp_path / "a.csv")
+        assert facts["n_cutoffs"] == 4 and facts["step"] == 5 and facts["refit"] == 2
+        assert frame["naive-hi-95"].to_list() == pytest.approx(facts["forecasts"]["naive-hi-95"])
+        assert frame["cutoff"].to_list() == facts["forecasts"]["cutoff"] and "<svg" in (tmp_path / "a.svg").read_text()
 
     def test_scores_are_sane(self):
-        """On real prices no honest day-ahead model is far from the naive one, in either direction."""
-        facts = json.loads(run("forecast", "--json").stdout)
-        assert abs(facts["skill"]) < 0.1
-        assert facts["scores"]["model"]["r2"] > 0.95
+        """On real prices no honest model is far from the naive one, in either direction."""
+        facts = json.loads(run("backtest", "--horizon", 1, "--json").stdout)
+        assert facts["n_cutoffs"] == 209 and abs(facts["scores"]["model"]["skill"]) < 0.1
+        assert 70 < 100 * facts["scores"]["model"]["coverage-80"] < 90
+
+
+class TestTickers:
+    """No network: `fetch_prices` is played."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch, prices):
+        calls = []
+
+        def fetch(*arguments, **options):
+            calls.append((arguments, options))
+            return prices[-200:].drop(columns="adj_close")
+
+        monkeypatch.setattr(tsrnn.datasets, "fetch_prices", fetch)
+        return calls
+
+    @pytest.mark.parametrize("command", ["forecast", "backtest"])
+    def test_prices_are_fetched(self, asked, command):
+        result = run(command, "goog", "--start", "2008-01-01", "--offline", "--column", "open", "--json", *QUICK)
+        assert asked == [(("goog", "2008-01-01", None), {"download_if_missing": False})]
+        facts = json.loads(result.stdout)["source"]
+        assert facts["kind"] == "ticker" and facts["name"] == "goog" and facts["rows"] == 200 and facts["column"] == "open"
+
+    @pytest.mark.parametrize("name", ["none.csv", "a/b", "NONE.CSV.GZ", "."])
+    def test_files_are_never_asked_for(self, asked, name):
+        assert run("forecast", name).exit_code == BAD_INPUT and not asked
+
+    @pytest.mark.parametrize("error, message", [
+        (UnknownTickerError("Nobody knows it."), "error: there is no file 'XYZ', and as a ticker symbol: Nobody"),
+        (OfflineError("Yahoo cannot be\nreached."), "error: Yahoo cannot be reached."),
+        (NotCachedError("..."), "error: the prices of XYZ have not been fetched for these dates; leave out --offline"),
+    ])
+    def test_a_source_that_fails_has_an_exit_code_of_its_own(self, monkeypatch, error, message):
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr(tsrnn.datasets, "fetch_prices", fail)
+        result = run("forecast", "XYZ")
+        assert result.exit_code == NO_DATA == 3 and result.stderr.startswith(message) and len(result.stderr.splitlines()) == 1
+
+    def test_what_is_no_ticker_either(self):
+        result = run("forecast", "my prices")
+        assert result.exit_code == BAD_INPUT and "'my prices' is neither a file nor a ticker symbol: " in result.stderr
+
+    def test_never_fetched(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TSRNN_DATA_HOME", str(tmp_path))
+        result = run("backtest", "GOOG", "--offline")
+        assert result.exit_code == NO_DATA and "leave out --offline" in result.stderr
+
+
+class TestCtrlC:
+    def interrupt(self, monkeypatch, *arguments):
+        if threading.current_thread() is not threading.main_thread():
+            pytest.skip("signals reach the main thread only")
+
+        @contextmanager
+        def bar(*_):
+            yield lambda epoch, logs: signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr("tsrnn._report.fit_bar", bar)
+        before = signal.getsignal(signal.SIGINT)
+        result = run(*arguments)
+        assert signal.getsignal(signal.SIGINT) is before
+        return result
+
+    @pytest.mark.parametrize("command", ["forecast", "backtest"])
+    def test_ends_the_command(self, monkeypatch, command):
+        """A fit by itself ends early and leaves its regressor usable; the command must not go on with that one."""
+        result = self.interrupt(monkeypatch, command, *QUICK)
+        assert result.exit_code == 130 and result.stdout == "" and result.stderr.splitlines()[-1] == "interrupted"
+
+    def test_stays_ignored_where_it_is(self, monkeypatch, csv):
+        """A script's background processes inherit that."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            assert self.interrupt(monkeypatch, "forecast", csv, *QUICK).exit_code == 0
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 class TestBadInput:
+    @pytest.mark.parametrize("command", ["forecast", "backtest"])
     @pytest.mark.parametrize("arguments, message", [
         (["none.csv"], "there is no file none.csv"),
+        (["."], ". is a folder"),
         (["--column", "closing"], "no column 'closing'; choose one of: open, high"),
-        (["--cell", "transformer"], "--cell=transformer is unknown; use lstm, gru or rnn."),
-        (["--window", 2000], "window=2000 leaves 0 windows"),
-        (["--test-fraction", 1.5], "test_fraction=1.5 must lie between 0 and 1"),
+        (["--cell", "transformer"], "--cell=transformer is unknown; use lstm, gru, rnn, cnn-lstm."),
+        (["--transform", "sqrt"], "--transform=sqrt is unknown; use auto, log-return, diff, none."),
+        (["--level", "80,x"], "--level=80,x must be percentages"),
+        (["--level", "100"], "--level=100 must be percentages"),
+        (["--window", 2000], "window=2000 must be smaller than the series ("),
+        (["--horizon", 2000], "horizon=2000"),
+        (["--start", "soon"], "--start=soon is no date"),
+        (["--end", "1999-01-01"], "no row in the dates of --start=None and --end=1999-01-01; it runs from 2004-08-19 to 2008"),
+        (["--features", "volume", "--column", "open"], "--features goes with the closing price"),
+        (["--features", "mood"], "feature 'mood' is no column"),
         (["--plot", "a.xyz"], "--plot=a.xyz must end in a picture's extension"),
         (["--plot", "none/a.png"], "there is no folder none"),
+        (["--plot", "folder.png"], "--plot=folder.png is a folder"),
     ])
-    def test_one_clear_line(self, arguments, message, tmp_path, monkeypatch):
+    def test_one_clear_line(self, command, arguments, message, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        result = run("forecast", *arguments)
+        (tmp_path / "folder.png").mkdir()
+        result = run(command, *arguments)
         assert result.exit_code == BAD_INPUT and result.stdout == ""
         assert result.stderr.startswith("error: ") and message in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
+    def test_of_backtests(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for arguments, message in ((["--out", "none/a.csv"], "there is no folder none"), (["--n-splits", 5000], "take fewer")):
+            result = run("backtest", *arguments)
+            assert result.exit_code == BAD_INPUT and message in result.stderr and len(result.stderr.splitlines()) == 1
+
     def test_too_short_a_series(self, tmp_path):
-        (tmp_path / "a.csv").write_text("close\n" + "\n".join(map(str, range(1, 20))))
-        result = run("forecast", tmp_path / "a.csv")
-        assert result.exit_code == BAD_INPUT and "window=30 leaves 0 windows to learn from in 19 rows" in result.stderr
+        for rows in (1, 19, 33):
+            (tmp_path / "a.csv").write_text("close\n" + "\n".join(map(str, range(1, rows + 1))))
+            result = run("forecast", tmp_path / "a.csv")
+            assert result.exit_code == BAD_INPUT and "window=30" in result.stderr and len(result.stderr.splitlines()) == 1
 
     def test_a_file_without_rows(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

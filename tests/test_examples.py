@@ -55,3 +55,44 @@ def test_pipeline():
     search, score = load("pipeline").main(n=300, max_iter=20, units=(16,))
     assert score > 0.7
     assert len(search.cv_results_["params"]) == 2
+
+
+def test_stock_forecast(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "picture.png"
+    forecast, scores, test = load("stock_forecast").main(horizon=3, n_splits=8, max_iter=3, plot=path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert forecast.index[0] == np.datetime64("2008-10-15") and len(forecast) == 3  # the embedded prices end the day before
+    inner, outer = (forecast[[f"LSTMRegressor-{end}-{level}" for end in ("lo", "hi")]].to_numpy() for level in (80, 95))
+    assert (outer[:, 0] <= inner[:, 0]).all() and (inner[:, 0] < inner[:, 1]).all() and (inner[:, 1] <= outer[:, 1]).all()
+    assert scores.loc["naive", "skill"] == 0 and scores.loc["LSTMRegressor", "skill"] > -1
+    assert 0 <= test.pvalue <= 1
+
+
+def test_panel_forecast():
+    scores, ahead, unseen = load("panel_forecast").main(n_shops=6, days=300, max_iter=8, n_splits=2)
+    assert len(ahead) == 6 * 14 and len(unseen) == 14
+    assert set(unseen["unique_id"]) == {"shop 6"}
+    assert np.isfinite(unseen.iloc[:, 2:].to_numpy(float)).all()
+    assert scores.loc["GRURegressor", "mae"] < scores.loc["naive", "mae"]
+
+
+def test_multivariate():
+    scores, forecast, paths = load("multivariate").main(n=1500, max_iter=8, n_splits=20)
+    joined, alone = (scores.loc[(f"LSTM, {how}", "temperature"), "mae"] for how in ("joined", "each alone"))
+    assert joined < 0.8 * alone  # it sees what drives it
+    assert forecast.shape == (6, 6) and paths.shape == (500, 6, 2)
+
+
+def test_grid_search():
+    one, many = load("grid_search").main(n_days=30, max_iter=2, n_series=2)
+    assert all(np.isfinite(search.cv_results_["mean_test_score"]).all() for search in (one, many))
+    assert set(many.best_params_) == {"scaler", "calendar_features"}
+    assert len(one.best_estimator_.predict()) == 12 and len(many.best_estimator_.predict()) == 24
+
+
+def test_random_walk():
+    skills = load("random_walk").main(n_walks=2, n=400, n_test=100, max_iter=10)
+    levels, _, changes = (np.mean(skill) for skill in skills.values())
+    assert -0.06 < changes < 0.04  # nothing to be known, and nothing made up
+    assert levels < changes - 0.1

@@ -88,7 +88,7 @@ def test_estimators_say_where_they_come_from(name):
 def test_unknown_names_raise():
     with pytest.raises(AttributeError, match="no attribute 'LTSMRegressor'"):
         tsrnn.LTSMRegressor  # noqa: B018
-    assert not hasattr(tsrnn, "WindowForecaster")
+    assert not hasattr(tsrnn, "NoSuchForecaster")
 
 
 def test_version_stands_in_one_place():

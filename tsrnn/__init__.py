@@ -11,16 +11,21 @@ __version__ = "0.1.0"
 
 _SUBMODULES = frozenset({"datasets", "layers", "metrics", "plotting"})
 _NAMES = {
-    "SequenceRegressor": "tsrnn.estimators",
-    "SequenceClassifier": "tsrnn.estimators",
-    "LSTMRegressor": "tsrnn.estimators",
-    "LSTMClassifier": "tsrnn.estimators",
-    "GRURegressor": "tsrnn.estimators",
-    "GRUClassifier": "tsrnn.estimators",
-    "RNNRegressor": "tsrnn.estimators",
-    "RNNClassifier": "tsrnn.estimators",
-    "CNNLSTMRegressor": "tsrnn.estimators",
-    "CNNLSTMClassifier": "tsrnn.estimators",
+    "SequenceRegressor": "tsrnn.estimators.sequence",
+    "SequenceClassifier": "tsrnn.estimators.sequence",
+    "LSTMRegressor": "tsrnn.estimators.presets",
+    "LSTMClassifier": "tsrnn.estimators.presets",
+    "GRURegressor": "tsrnn.estimators.presets",
+    "GRUClassifier": "tsrnn.estimators.presets",
+    "RNNRegressor": "tsrnn.estimators.presets",
+    "RNNClassifier": "tsrnn.estimators.presets",
+    "CNNLSTMRegressor": "tsrnn.estimators.presets",
+    "CNNLSTMClassifier": "tsrnn.estimators.presets",
+    "WindowForecaster": "tsrnn.estimators.forecast",
+    "NaiveForecaster": "tsrnn.estimators.naive",
+    "SeasonalNaiveForecaster": "tsrnn.estimators.naive",
+    "StockForecaster": "tsrnn.estimators.stock",
+    "PanelTimeSeriesSplit": "tsrnn.estimators._split",
     "make_windows": "tsrnn.data.windows",
     "show_versions": "tsrnn._info",
     "warmup": "tsrnn._warmup",
@@ -33,10 +38,15 @@ __all__ = [
     "GRURegressor",
     "LSTMClassifier",
     "LSTMRegressor",
+    "NaiveForecaster",
+    "PanelTimeSeriesSplit",
     "RNNClassifier",
     "RNNRegressor",
+    "SeasonalNaiveForecaster",
     "SequenceClassifier",
     "SequenceRegressor",
+    "StockForecaster",
+    "WindowForecaster",
     "datasets",
     "layers",
     "make_windows",
@@ -51,7 +61,10 @@ if TYPE_CHECKING:
     from tsrnn._info import show_versions
     from tsrnn._warmup import warmup
     from tsrnn.data.windows import make_windows
-    from tsrnn.estimators import (
+    from tsrnn.estimators._split import PanelTimeSeriesSplit
+    from tsrnn.estimators.forecast import WindowForecaster
+    from tsrnn.estimators.naive import NaiveForecaster, SeasonalNaiveForecaster
+    from tsrnn.estimators.presets import (
         CNNLSTMClassifier,
         CNNLSTMRegressor,
         GRUClassifier,
@@ -60,9 +73,9 @@ if TYPE_CHECKING:
         LSTMRegressor,
         RNNClassifier,
         RNNRegressor,
-        SequenceClassifier,
-        SequenceRegressor,
     )
+    from tsrnn.estimators.sequence import SequenceClassifier, SequenceRegressor
+    from tsrnn.estimators.stock import StockForecaster
 
 
 def __getattr__(name):

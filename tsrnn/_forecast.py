@@ -1,307 +1,367 @@
-"""The thin next-day forecast behind ``tsrnn forecast``: split in time, scale, fit, predict, compare with the naive forecast."""
+"""What the command line does with prices: read them, forecast, backtest, and say in words how good that is."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import time
-import zipfile
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsrnn.data.windows import make_windows
-from tsrnn.metrics import directional_accuracy, skill
+from tsrnn import metrics
+from tsrnn._read_csv import pick, read_table, time_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_STOP_FRACTION = 0.15  # of the training windows, the latest: decide when the fit stops
-_DATE_NAMES = ("date", "datetime", "timestamp", "time", "ds")
-_OFFSET = r"(:\d{2}(?:\.\d+)?)\s*(?:Z|[+-]\d{2}(?::?\d{2})?)$"  # a zone after a time of day; the year of 10-03-2023 is none
-_MANY = 8  # choices that an error lists
+CELLS = {"lstm": "LSTMRegressor", "gru": "GRURegressor", "rnn": "RNNRegressor", "cnn-lstm": "CNNLSTMRegressor"}
+TRANSFORMS = {"auto": "auto", "log-return": "log_return", "diff": "diff", "none": None}
+FILE_ENDINGS = (".csv", ".txt", ".tsv", ".gz", ".bz2", ".zip", ".xz", ".zst")
+_SHARE, _MOST_CUTOFFS = 5, 1000  # a backtest without --n-splits: the last fifth of the rows, from so many cutoffs at most
+_EQUAL = "The model and repeating the last value have the same mean absolute error."
+_FEWEST = 30  # cutoffs that tell a difference from chance
 
 
 @dataclass(frozen=True)
-class PriceForecast:
-    """Forecast and naive forecast of the test part, and their scores."""
+class Settings:
+    """The options that both commands share."""
 
-    prices: pd.Series       # the whole series, in time order
-    y_true: pd.Series       # (n,) prices of the test part
-    y_pred: pd.Series       # (n,) the model's forecast of each, made the step before
-    y_naive: pd.Series      # (n,) the price of the step before
-    scores: dict[str, dict[str, float | None]]  # "model" and "naive" -> name of the score -> value
-    skill: float            # 1 - MAE / MAE of the naive forecast
-    p_value: float          # of "both have the same expected absolute error"
-    share_up: float         # share of the moves that were upward
-    n_train: int            # windows that the model was fitted on, those that decide when to stop included
-    seconds: float          # of the fit
-    regressor: Any          # the fitted model
+    column: str = "close"
+    horizon: int = 5
+    window: int = 30
+    cell: str = "lstm"
+    hidden: int = 32
+    transform: str = "auto"
+    features: tuple[str, ...] = ()
+    level: tuple[float, ...] = (80.0, 95.0)
+    most_epochs: int = 100
+    seed: int = 0
+    validation_fraction: float = 0.1
+
+    def __post_init__(self):
+        for name, known in (("cell", CELLS), ("transform", TRANSFORMS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"--{name}={getattr(self, name)} is unknown; use {', '.join(known)}.")
+        if self.features and self.column.lower() != "close":
+            raise ValueError(f"--features goes with the closing price; leave out --column={self.column}, or --features.")
+
+    @property
+    def label(self) -> str:
+        """Of the model: "LSTM(32)"."""
+        return f"{self.cell.upper()}({self.hidden})"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A series, and where it is from."""
+
+    kind: str             # "embedded", "file" or "ticker"
+    name: str
+    frame: pd.DataFrame   # in time order
+    series: pd.Series     # the column to forecast
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``--json`` prints: numbers, dates as text; None where there is no value."""
-        return {
-            "n_train": self.n_train, "n_test": len(self.y_true), "test_from": _text(self.y_true.index[0]),
-            "test_to": _text(self.y_true.index[-1]), "seconds": round(self.seconds, 3), "scores": self.scores,
-            "skill": _finite(self.skill), "p_value": _finite(self.p_value), "share_up": _finite(self.share_up),
-            "verdict": verdict(self),
-            "forecast": {
-                "index": [_text(label) for label in self.y_true.index], "y_true": self.y_true.tolist(),
-                "y_pred": self.y_pred.tolist(), "y_naive": self.y_naive.tolist(),
-            },
-        }
+        """For ``--json``."""
+        first, last = self.series.index[[0, -1]]
+        return {"kind": self.kind, "name": self.name, "column": str(self.series.name), "rows": len(self.series),
+                "from": time_text(first), "to": time_text(last)}
 
 
-def forecast_prices(prices, regressor, *, window=30, test_fraction=0.2) -> PriceForecast:
-    """Forecast each price of the last part of a series one step ahead, from the steps before it.
-
-    The regressor learns standardised log-returns; the scaler sees the training part only, and no forecast depends on
-    anything after the step before it. A regressor whose `fit` takes `X_val` gets the latest training windows as
-    validation set.
+def read_source(name: str | None, settings: Settings, start: str | None = None, end: str | None = None,
+                offline: bool = False) -> Source:
+    """The embedded prices for None, a CSV file, or the prices of a ticker symbol, the only case that may use the network.
 
     Parameters
     ----------
-    prices : Series of shape (rows,)
-        Positive prices in time order.
-    regressor : scikit-learn regressor
-        Takes X (n, window, 1) where its `fit` takes `X_val`, else (n, window). It is fitted in place.
-    window : int, default=30
-        Returns that a forecast sees.
-    test_fraction : float, default=0.2
-        Share of the rows, the latest, that is forecast.
-
-    Raises
-    ------
-    ValueError
-        Where prices are missing, not positive or too few, or a parameter is out of range.
+    name : str or None
+        A file that is there, or has the ending of one, or a folder in its name, is a file; all else is a symbol.
+    settings : Settings
+    start, end : str, optional
+        First date, and the one after the last.
+    offline : bool
+        Whether a symbol's prices may come from the disk only.
     """
-    values = _check_prices(prices)
-    n_test = _test_rows(len(values), window, test_fraction)
-    returns = np.diff(np.log(values))
-    train = returns[:-n_test]
-    center, scale = train.mean(), train.std()
-    if scale == 0:
-        raise ValueError("the training part is constant; there is nothing to learn from it.")
-    X, y = make_windows(((returns - center) / scale).astype(np.float32), window)
-    sequences = "X_val" in inspect.signature(regressor.fit).parameters
-    if not sequences:
-        X = X[:, :, 0]
-    started = time.perf_counter()
-    _fit(regressor, X[:-n_test], y[:-n_test], sequences)
-    seconds = time.perf_counter() - started
-    predicted = center + scale * np.asarray(regressor.predict(X[-n_test:]), np.float64).ravel()
-    previous = values[-n_test - 1 : -1]
-    return _report(prices, previous * np.exp(predicted), previous, regressor, len(y) - n_test, seconds)
-
-
-def _fit(regressor, X, y, sequences):
-    n_stop = int(_STOP_FRACTION * len(y)) if sequences else 0
-    if n_stop:
-        regressor.fit(X[:-n_stop], y[:-n_stop], X_val=X[-n_stop:], y_val=y[-n_stop:])
-    else:
-        regressor.fit(X, y)
-
-
-def _check_prices(prices):
-    values = prices.to_numpy(dtype=np.float64, na_value=np.nan)
-    name = prices.name if prices.name is not None else "the series"
-    missing = int((~np.isfinite(values)).sum())
-    if missing:
-        raise ValueError(f"{name} has {missing} missing or infinite values; drop or fill these rows first.")
-    if (values <= 0).any():
-        raise ValueError(f"{name} has a value of {values.min():g}; log-returns need prices above 0: drop these rows first.")
-    return values
-
-
-def _test_rows(n_rows, window, test_fraction):
-    if not 0 < test_fraction < 1:
-        raise ValueError(f"test_fraction={test_fraction} must lie between 0 and 1.")
-    n_test = max(1, round(n_rows * test_fraction))
-    n_train = n_rows - 1 - n_test - window  # windows: a return needs two prices, a window its target
-    if n_train < 10:
-        raise ValueError(
-            f"window={window} leaves {max(n_train, 0)} windows to learn from in {n_rows} rows, of which {n_test} are the test "
-            "part; at least 10 are needed: pass more rows, a smaller window or a smaller test fraction."
-        )
-    return n_test
-
-
-def _report(prices, y_pred, y_naive, regressor, n_train, seconds):
-    import pandas as pd
-
-    y_true = prices.iloc[-len(y_pred):].astype(np.float64)
-    y_pred, y_naive = (pd.Series(values, y_true.index, name=prices.name) for values in (y_pred, y_naive))
-    moves = np.sign(y_true - y_naive)
-    return PriceForecast(
-        prices=prices, y_true=y_true, y_pred=y_pred, y_naive=y_naive,
-        scores={"model": _scores(y_true, y_pred, y_naive), "naive": _scores(y_true, y_naive, None)},
-        skill=skill(y_true, y_pred, y_naive), p_value=_p_value(y_true, y_pred, y_naive),
-        share_up=float((moves > 0).sum() / max(1, (moves != 0).sum())), n_train=n_train, seconds=seconds, regressor=regressor,
-    )
-
-
-def _scores(y_true, y_pred, y_previous):
-    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
-
-    return {
-        "mae": float(mean_absolute_error(y_true, y_pred)),
-        "rmse": float(root_mean_squared_error(y_true, y_pred)),
-        "r2": _finite(r2_score(y_true, y_pred)) if len(y_true) > 1 else None,
-        # the naive forecast says that nothing moves: it has no direction
-        "directional_accuracy": None if y_previous is None else _finite(directional_accuracy(y_true, y_pred, y_previous)),
-    }
-
-
-def _p_value(y_true, y_pred, y_naive):
-    """Diebold and Mariano (1995), absolute error, one step ahead, normal limit; NaN below 30 steps or without a difference."""
-    difference = np.abs(y_true - y_pred) - np.abs(y_true - y_naive)
-    spread = float(difference.std(ddof=1)) if len(difference) >= 30 else 0.0
-    if spread == 0:
-        return float("nan")
-    return math.erfc(abs(float(difference.mean())) / spread * math.sqrt(len(difference) / 2))
-
-
-def verdict(forecast: PriceForecast) -> str:
-    """Which forecast has the smaller error, and whether that may be chance, in plain words."""
-    if forecast.skill == 0:
-        return "The model and repeating the last price have the same mean absolute error."
-    if math.isnan(forecast.p_value):
-        certainty = "The test part is too short to tell that from chance."
-    elif forecast.p_value > 0.05:
-        certainty = f"Such a difference may well be chance (p = {forecast.p_value:.2f})."
-    else:
-        certainty = f"Chance alone hardly explains that (p = {forecast.p_value:.2g})."
-    winner = "The model is better" if forecast.skill > 0 else "Repeating the last price is better"
-    side = "below" if forecast.skill > 0 else "above"
-    return f"{winner}: the model's mean absolute error is {abs(forecast.skill):.1%} {side} the naive forecast's. {certainty}"
-
-
-def read_prices(path, column) -> pd.Series:
-    """One column of a CSV file (also compressed) as a series; None as `path` reads the embedded prices.
-
-    A column called date, datetime, timestamp, time or ds, in any case, becomes the index, and the rows are put in time order;
-    without one they are taken as they stand. Dates with a time zone keep their local time and lose the zone; numbers are
-    read by their size, as seconds, milli-, micro- or nanoseconds since 1970 (UTC), as 20240131, or else as plain steps. The
-    column's name may differ in case. Where several header lines name fields and tickers, as ``yfinance.download`` returns
-    them, the column is "Close", or "Close AAPL" where there are several tickers.
-    """
-    import pandas as pd
-
-    if path is None:
+    if name is None:
         from tsrnn.datasets import load_prices
 
-        frame, name = load_prices(), "the embedded prices"
+        kind, name = "embedded", "the embedded prices"
+        frame = load_prices()
+    elif os.path.exists(name) or os.path.dirname(name) or name.lower().endswith(FILE_ENDINGS):
+        kind, frame = "file", read_table(name, settings.column)
     else:
-        name = str(path)
-        frame = _read_csv(path, name, column)
-        dates = next((label for label in frame.columns if str(label).lower() in _DATE_NAMES), None)
-        if dates is not None:
-            frame = _by_date(frame, dates, name)
-    label = _find(frame.columns, column)
-    if label is None:
-        raise ValueError(f"{name} has no column {column!r}; choose one of: {', '.join(map(str, frame.columns))}.")
-    prices = frame[label]
-    if not pd.api.types.is_numeric_dtype(prices) or pd.api.types.is_bool_dtype(prices):
-        raise ValueError(f"column {label!r} of {name} holds {prices.dtype} values, not numbers.")
-    return prices
+        kind, frame = "ticker", _fetch(name, start, end, offline)
+    if kind != "ticker":
+        frame = _between(frame, start, end, name)
+    series = pick(frame, settings.column, name).astype(np.float64)
+    if settings.features:
+        series = series.where(series > 0)  # as the forecaster has it
+    return Source(kind, name, frame, series)
 
 
-def _find(columns, column):
-    """The label that is `column`, else the first that differs from it in case only, else None."""
-    folded = {str(label).lower(): label for label in reversed(columns)}
-    return column if column in columns else folded.get(column.lower())
+def _fetch(name, start, end, offline):
+    from tsrnn.datasets import NotCachedError, UnknownTickerError, fetch_prices
+
+    try:
+        return fetch_prices(name, start, end, download_if_missing=not offline)
+    except UnknownTickerError as error:
+        raise UnknownTickerError(f"there is no file {name!r}, and as a ticker symbol: {error}") from error
+    except NotCachedError as error:
+        raise NotCachedError(f"the prices of {name} have not been fetched for these dates; leave out --offline to do so."
+                             ) from error
+    except ValueError as error:
+        if str(error).startswith("ticker"):
+            raise ValueError(f"{name!r} is neither a file nor a ticker symbol: {error}") from None
+        raise
 
 
-def _read_csv(path, name, column):
+def _between(frame, start, end, name):
+    """Rows from `start` to before `end`."""
     import pandas as pd
 
-    if not os.path.isfile(path):
-        raise ValueError(f"there is no file {name}; give the path of a CSV file with a header line.")
-    try:
-        tickers = _has_tickers(pd.read_csv(path, nrows=2, dtype=str))
-        frame = pd.read_csv(path, header=[0, 1], index_col=0) if tickers else pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{name} is empty; give a CSV file with a header line and a row for each price.") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{name} cannot be read as a CSV file: {error}") from error
+    spans = f"runs from {time_text(frame.index[0])} to {time_text(frame.index[-1])}"
+    for option, limit in (("start", start), ("end", end)):
+        if limit is None:
+            continue
+        if not isinstance(frame.index, pd.DatetimeIndex):
+            raise ValueError(f"--{option}={limit} needs dates, and {name} has no column of that name: date, datetime, time.")
+        try:
+            moment = pd.Timestamp(limit)
+        except ValueError:
+            raise ValueError(f"--{option}={limit} is no date; write it as 2024-01-31.") from None
+        frame = frame[frame.index >= moment] if option == "start" else frame[frame.index < moment]
     if frame.empty:
-        raise ValueError(f"{name} has a header and no rows; give a CSV file with a row for each price.")
-    return _one_header(frame, name, column) if tickers else frame
-
-
-def _has_tickers(head):
-    """Whether two header lines, fields and tickers, stand above a third that names the dates alone, as yfinance has it."""
-    if len(head) < 2 or head.shape[1] < 2:
-        return False
-    first, *others = head.iloc[1]
-    return str(first).lower() in _DATE_NAMES and all(value != value for value in others)
-
-
-def _one_header(frame, name, column):
-    """The frame with its dates as a column, and one name for each column; an error where `column` leaves the ticker open."""
-    tickers, fields = (frame.columns.get_level_values(level) for level in (1, 0))
-    if frame.columns.names[0] == "Ticker" or "Close" in tickers:  # group_by="ticker"
-        tickers, fields = fields, tickers
-    if tickers.nunique() == 1:
-        labels = list(fields)
-    else:
-        labels = [f"{field} {ticker}" for field, ticker in zip(fields, tickers)]
-        if _find(labels, column) is None:
-            choices = [label for label, field in zip(labels, fields) if field.lower() == column.lower()] or labels
-            shown = ", ".join(repr(label) for label in choices[:_MANY]) + (", ..." if len(choices) > _MANY else "")
-            raise ValueError(
-                f"{name} holds {tickers.nunique()} tickers and no column {column!r}; set --column to one of: {shown}."
-            )
-    return frame.set_axis(labels, axis=1).reset_index()
-
-
-def _by_date(frame, dates, name):
-    try:
-        frame = frame.assign(**{dates: _parse_dates(frame[dates])}).set_index(dates).sort_index(kind="stable")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"column {dates!r} of {name} does not hold dates: {error}") from error
-    if frame.index.hasnans:
-        raise ValueError(f"column {dates!r} of {name} has missing dates; drop these rows first.")
-    if frame.index.has_duplicates:
-        twice = frame.index[frame.index.duplicated()][0]
-        raise ValueError(f"{name} has several rows for {_text(twice)}; give one series, one row a date.")
+        raise ValueError(f"{name} has no row in the dates of --start={start} and --end={end}; it {spans}.")
     return frame
 
 
-def _parse_dates(column):
-    """Dates without a zone: the local time, or UTC where the clock, set back, would put local times out of order."""
-    import pandas as pd
+def make_forecaster(source: Source, settings: Settings, on_epoch_end: Callable | None = None):
+    """The forecaster that the options describe, and the y that it takes."""
+    import tsrnn
+    from tsrnn.data.calendar import infer_step
 
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return _parse_numbers(column)
-    text = column.astype("string").str.strip()
-    bare = text.str.replace(_OFFSET, r"\1", regex=True)
-    if (bare == text).all():
-        parsed = pd.to_datetime(column)
-        return parsed if parsed.dt.tz is None else parsed.dt.tz_localize(None)
-    instants, local = pd.to_datetime(text, utc=True).dt.tz_localize(None), pd.to_datetime(bare)
-    ordered = local[instants.sort_values(kind="stable").index]
-    return local if ordered.is_monotonic_increasing and local.nunique() == instants.nunique() else instants
-
-
-def _parse_numbers(numbers):
-    """Epochs by their size (each unit from 1973 to 5138), 20240131 as a date; smaller numbers are steps, kept as they are."""
-    import pandas as pd
-
-    low, high = numbers.abs().min(), numbers.abs().max()
-    if 1e7 <= low and high < 1e8:
-        return pd.to_datetime(numbers.astype("Int64").astype("string"), format="%Y%m%d")
-    if not high >= 1e8:  # NaN as well: no date at all
-        return numbers
-    unit = "s" if high < 1e11 else "ms" if high < 1e14 else "us" if high < 1e17 else "ns"
-    return pd.to_datetime(numbers, unit=unit)
+    regressor = getattr(tsrnn, CELLS[settings.cell])(
+        hidden_layer_sizes=(settings.hidden,), max_iter=settings.most_epochs, batch_size=64, early_stopping=True,
+        random_state=settings.seed, on_epoch_end=on_epoch_end,
+    )
+    transform = TRANSFORMS[settings.transform]
+    if transform == "auto":
+        transform = "log_return" if not (source.series <= 0).any() else "diff"
+    shared = {"window": settings.window, "horizon": settings.horizon, "transform": transform,
+              "validation_fraction": settings.validation_fraction}
+    if not settings.features:
+        return tsrnn.WindowForecaster(regressor, **shared), source.series
+    step = infer_step(source.series.index)  # sessions may be of every day of the week
+    calendar = step if hasattr(step, "rollforward") else None
+    return tsrnn.StockForecaster(regressor, features=settings.features, calendar=calendar, **shared), source.frame
 
 
-def _text(label):
-    return f"{label:%Y-%m-%d}" if hasattr(label, "strftime") and label == label.normalize() else str(label)
+def _wanted(settings):
+    return list(settings.level) or None
 
 
-def _finite(value):
+# ------------------------------------------------------------------------------------------------------------- forecast
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The next rows."""
+
+    source: Source
+    settings: Settings
+    forecaster: Any       # fitted
+    table: pd.DataFrame   # index: times; columns forecast, naive, lo-80, hi-80, ...
+    held_out: int         # rows behind `skill_`
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """How good such forecasts were on the rows held out, in plain words."""
+        gain = self.forecaster.skill_
+        if math.isnan(gain):
+            return f"Nothing moved in the last {self.held_out} rows, which were held out; they say nothing about the model."
+        if gain == 0:
+            return _EQUAL
+        return (f"{_better(gain)} {_by(gain)} on the last {self.held_out} rows, unseen by that fit. "
+                "Whether that is chance, tsrnn backtest tells.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        columns = {name: _clean(column) for name, column in self.table.items()}
+        return {
+            **_facts(self), "transform": self.forecaster.transform, "epochs": self.forecaster.regressor_.n_iter_,
+            "held_out_rows": self.held_out, "skill": _finite(self.forecaster.skill_), "verdict": self.verdict,
+            "forecast": {"ds": _iso(self.table.index), **columns},
+        }
+
+
+def forecast(source: Source, settings: Settings, on_epoch_end: Callable | None = None) -> Forecast:
+    """Fit on everything, forecast what comes next."""
+    from tsrnn.data.splitting import held_out_rows
+
+    forecaster, y = make_forecaster(source, settings, on_epoch_end)
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "skill_=", UserWarning)  # the verdict says so
+        forecaster.fit(y)
+    seconds = time.perf_counter() - started
+    table = forecaster.predict(level=_wanted(settings))
+    model = CELLS[settings.cell]
+    table = table.to_frame(model) if table.ndim == 1 else table
+    table = table.rename(columns=lambda name: "forecast" if name == model else name.removeprefix(f"{model}-"))
+    table.insert(1, "naive", source.series.iloc[-1])
+    held_out = held_out_rows(len(source.series), settings.horizon, settings.validation_fraction)
+    return Forecast(source, settings, forecaster, table, held_out, seconds)
+
+
+# ------------------------------------------------------------------------------------------------------------- backtest
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts from cutoffs in the past, and their scores."""
+
+    source: Source
+    settings: Settings
+    step: int
+    refit: int
+    transform: str | None
+    frame: pd.DataFrame   # long: unique_id, ds, cutoff, y, <model>, naive, bounds of both
+    scores: pd.DataFrame  # rows: the model, "naive"; columns as `metrics.evaluate` has them, and directional_accuracy
+    by_horizon: pd.DataFrame
+    test: metrics.DieboldMariano  # NaN where there are too few cutoffs
+    share_up: float       # of the first steps that moved
+    seconds: float
+
+    @property
+    def model(self) -> str:
+        """Its column."""
+        return self.scores.index[0]
+
+    @property
+    def n_cutoffs(self) -> int:
+        """Number of cutoffs."""
+        return self.frame["cutoff"].nunique()
+
+    @property
+    def verdict(self) -> str:
+        """Which forecast has the smaller error, and whether that may be chance, in plain words."""
+        gain, p = self.scores["skill"].iloc[0], self.test.pvalue
+        if gain == 0:
+            return _EQUAL
+        if math.isnan(p):
+            chance = "There are too few cutoffs to tell that from chance."
+        elif p > 0.05:
+            chance = f"Such a difference may well be chance (p = {p:.2f})."
+        else:
+            chance = f"Chance alone hardly explains that (p = {p:.2g})."
+        return f"{_better(gain)} {_by(gain)}. {chance}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        names = {self.model: "model", "naive": "naive"}
+        per_horizon = {short: [{"horizon": int(h)} | _row(row) for h, row in self.by_horizon.loc[long].iterrows()]
+                       for long, short in names.items()}
+        return {
+            **_facts(self), "transform": self.transform, "step": self.step, "refit": self.refit, "n_cutoffs": self.n_cutoffs,
+            "scores": {short: _row(self.scores.loc[long]) for long, short in names.items()}, "by_horizon": per_horizon,
+            "diebold_mariano": {"statistic": _finite(self.test.statistic), "p_value": _finite(self.test.pvalue)},
+            "share_up": _finite(self.share_up), "verdict": self.verdict,
+            "forecasts": {name: _iso(column) if name in ("ds", "cutoff") else _clean(column)
+                          for name, column in self.frame.drop(columns="unique_id").items()},
+        }
+
+
+def backtest(source: Source, settings: Settings, n_splits: int | None = None, step: int | None = None, refit: int = 0,
+             on_epoch_end: Callable | None = None) -> Backtest:
+    """Forecast the last part of the series from many cutoffs, each from what was known then."""
+    from tsrnn import NaiveForecaster
+
+    n_splits, step = plan_cutoffs(len(source.series), settings.horizon, n_splits, step)
+    forecaster, y = make_forecaster(source, settings, on_epoch_end)
+    naive = NaiveForecaster(horizon=settings.horizon, validation_fraction=settings.validation_fraction)
+    how = {"n_splits": n_splits, "step": step, "refit": refit, "level": _wanted(settings)}
+    started = time.perf_counter()
+    frame = forecaster.backtest(y, **how)
+    seconds = time.perf_counter() - started
+    with warnings.catch_warnings():  # the model's own intervals have warned already
+        warnings.simplefilter("ignore", UserWarning)
+        other = naive.backtest(source.series, **how)
+    for name in other.columns[other.columns.str.startswith("NaiveForecaster")]:  # with intervals of its own
+        frame[name.replace("NaiveForecaster", "naive")] = other[name].to_numpy()
+    frame["unique_id"] = str(source.series.name)
+    model = CELLS[settings.cell]
+    there = frame[["y", model, "naive"]].notna().all(axis=1)
+    if not there.any():
+        raise ValueError(f"no forecast can be scored: at each of the {n_splits} cutoffs {source.name} has missing values in "
+                         f"its last rows, or in the next {settings.horizon}; fill or drop them, or take a smaller --window.")
+    return Backtest(
+        source=source, settings=settings, step=step, refit=refit, transform=forecaster.transform, frame=frame, seconds=seconds,
+        **_scores(frame, source.series, model, settings.horizon, step),
+    )
+
+
+def plan_cutoffs(n_rows: int, horizon: int, n_splits: int | None, step: int | None) -> tuple[int, int]:
+    """Number of cutoffs and rows between them, where the user has left them open: the last fifth of the rows is forecast."""
+    rows = max(1, n_rows // _SHARE - horizon + 1)
+    if step is None:
+        step = max(1, -(-rows // (n_splits or _MOST_CUTOFFS)))
+    return n_splits or max(1, -(-rows // step)), step
+
+
+def _scores(frame, series, model, horizon, step) -> dict[str, Any]:
+    """Of the rows that both have forecast."""
+    models = [model, "naive"]
+    frame = frame.assign(y=frame["y"].where(frame[models].notna().all(axis=1)), ahead=frame.groupby("cutoff").cumcount())
+    first = frame[(frame["ahead"] == 0) & frame["y"].notna()]
+    moves = np.sign(first["y"] - first["naive"])
+    moved = int((moves != 0).sum())
+    scores = metrics.evaluate(frame, models, y_train=series)
+    direction = metrics.directional_accuracy(first["y"], first[model], first["naive"]) if moved else np.nan
+    scores["directional_accuracy"] = [direction, np.nan]  # the naive forecast says that nothing moves
+    by_cutoff = [frame.pivot(index="cutoff", columns="ahead", values=name) for name in ("y", *models)]
+    whole = by_cutoff[0].notna().all(axis=1)
+    lag = -(-horizon // step)  # cutoffs whose forecasts share rows
+    test = metrics.DieboldMariano(np.nan, np.nan)
+    if whole.sum() >= max(_FEWEST, 2 * lag):
+        test = metrics.diebold_mariano(*(table[whole].to_numpy() for table in by_cutoff), horizon=lag)
+    return {"scores": scores, "by_horizon": metrics.evaluate(frame, models, by="horizon"), "test": test,
+            "share_up": float((moves > 0).sum() / moved) if moved else np.nan}
+
+
+# ---------------------------------------------------------------------------------------------------------------- words
+
+
+def _better(gain: float) -> str:
+    return "The model is better:" if gain > 0 else "Repeating the last value is better:"
+
+
+def _by(gain: float) -> str:
+    return f"the model's mean absolute error is {abs(gain):.1%} {'below' if gain > 0 else 'above'} the naive forecast's"
+
+
+def _facts(result: Forecast | Backtest) -> dict[str, Any]:
+    from tsrnn import __version__
+
+    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(result.settings).items()}
+    del settings["column"], settings["transform"]  # what they came to stands elsewhere
+    return {"tsrnn": __version__, "source": result.source.as_dict(), **settings, "seconds": round(result.seconds, 3)}
+
+
+def _row(scores) -> dict[str, float | int | None]:
+    return {name: int(value) if name == "n" else _finite(value) for name, value in scores.items()}
+
+
+def _clean(column) -> list[float | None]:
+    return [_finite(value) for value in column]
+
+
+def _iso(times) -> list[str | int | float]:
+    return [label if isinstance(label, (int, float)) else time_text(label) for label in getattr(times, "tolist", list)()]
+
+
+def _finite(value) -> float | None:
     return float(value) if math.isfinite(value) else None

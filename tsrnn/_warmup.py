@@ -61,7 +61,7 @@ def _work():
 def _fit_values(dtype):
     import numpy as np
 
-    from tsrnn.estimators import SequenceRegressor
+    from tsrnn.estimators.sequence import SequenceRegressor
 
     X = np.linspace(-1, 1, 8 * 6 * 2).reshape(8, 6, 2).astype(dtype)
     model = SequenceRegressor(hidden_layer_sizes=(4,), max_iter=1, batch_size=4, n_jobs=1, random_state=0)
@@ -71,7 +71,7 @@ def _fit_values(dtype):
 def _fit_ids(dtype):
     import numpy as np
 
-    from tsrnn.estimators import SequenceClassifier
+    from tsrnn.estimators.sequence import SequenceClassifier
 
     ids = np.arange(8 * 6).reshape(8, 6) % 5
     model = SequenceClassifier(hidden_layer_sizes=(4,), embedding_dim=4, vocabulary_size=5, max_iter=1, batch_size=4, n_jobs=1,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,8 +22,13 @@ app = typer.Typer(
     name="tsrnn", help="Recurrent networks for scikit-learn.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False,
 )
-BAD_INPUT = 2
+BAD_INPUT, NO_DATA, INTERRUPTED = 2, 3, 130
+EXIT_CODES = "Exit codes: 0 all went well, 2 bad input, 3 prices could not be fetched, 130 interrupted by Ctrl-C."
 MOST_HIDDEN = 100_000_000  # the number of weights, its square, must fit the sizes of arrays
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C; by a name of its own because a fit ends early at a KeyboardInterrupt, and what follows goes on."""
 
 
 def main() -> None:
@@ -29,16 +37,83 @@ def main() -> None:
 
 
 @contextmanager
-def _one_line_errors(too_large="there is not enough memory"):
-    """Bad input ends the command with one line on standard error, not with a traceback; `too_large` says what to shrink."""
+def _session(too_large: str = "there is not enough memory", quiet: bool = False) -> Iterator[None]:
+    """Turns what goes wrong into one line on standard error and an exit code, warnings and log into lines there.
+
+    `too_large` says what to shrink where memory is short, `quiet` leaves out the log's information.
+    """
+    with _ctrl_c(), _log(quiet), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("default", UserWarning)
+        warnings.filterwarnings("ignore", "Stochastic Optimizer", UserWarning)  # the epochs stand below the table
+        warnings.showwarning = _once()
+        try:
+            yield
+        except (ValueError, OSError, ImportError, MemoryError) as error:
+            _tell(f"error: {too_large}" if isinstance(error, MemoryError) else "error", error)
+            raise typer.Exit(_code(error)) from None
+        except _Interrupted:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell(what: str, message: object) -> None:
+    typer.echo(f"{what}: {' '.join(str(message).split()) or type(message).__name__}", err=True)
+
+
+def _once():
+    """A `warnings.showwarning` of one line; what differs in its numbers only is said once."""
+    said = set()
+
+    def show(message, *_):
+        text = re.sub(r"\d+", "0", str(message))
+        if text not in said:
+            said.add(text)
+            _tell("warning", message)
+
+    return show
+
+
+def _code(error: BaseException) -> int:
+    from tsrnn.datasets import PriceError
+
+    return NO_DATA if isinstance(error, PriceError) else BAD_INPUT
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the command; one that is ignored, as in a script's background, stays so, and so does another thread's."""
+    def interrupt(*_):
+        raise _Interrupted
+
+    try:
+        before = signal.getsignal(signal.SIGINT)
+        ours = before is signal.default_int_handler and bool(signal.signal(signal.SIGINT, interrupt))
+    except ValueError:  # signals belong to the main thread
+        ours = False
     try:
         yield
-    except (ValueError, OSError, ImportError, MemoryError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, MemoryError):
-            message = f"{too_large}: {message}"
-        typer.echo(f"error: {message}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _log(quiet: bool) -> Iterator[None]:
+    """The package's log on standard error: the first fit on a machine waits for the compiler, and says so."""
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            typer.echo(self.format(record), err=True)  # to sys.stderr as it is now: above a bar
+
+    logger, handler = logging.getLogger("tsrnn"), Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _show_version(value: bool) -> None:
@@ -47,127 +122,153 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     pass
 
 
-@app.command()
+# what `forecast` and `backtest` share
+Name = Annotated[str | None, typer.Argument(
+    metavar="TICKER | FILE.csv", show_default=False,
+    help="A CSV file with a header, or a ticker symbol, whose prices are fetched; none: the embedded prices.")]
+Column = Annotated[str, typer.Option(help="Column to forecast.")]
+Horizon = Annotated[int, typer.Option(min=1, help="Steps to forecast.")]
+Window = Annotated[int, typer.Option(min=1, help="Rows that a forecast sees.")]
+Cell = Annotated[str, typer.Option(help="lstm, gru, rnn or cnn-lstm.")]
+Hidden = Annotated[int, typer.Option(min=1, max=MOST_HIDDEN, help="Hidden units.")]
+Level = Annotated[list[str], typer.Option(
+    metavar="PERCENT", help="Intervals in percent, repeated or separated by commas; \"none\": no intervals.")]
+Transform = Annotated[str, typer.Option(
+    help="What the model sees and forecasts: log-return, diff, none (the values); auto: log-returns, or differences where a "
+         "value is 0 or negative.")]
+Features = Annotated[str, typer.Option(
+    show_default=False, help="Columns and indicators that the model sees beside the closing price, separated by commas: "
+                             "volume,rsi_14.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Most epochs; the fit stops early by itself.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random state of the fit.")]
+Validation = Annotated[float, typer.Option(
+    min=0.01, max=0.49, help="Share of the rows, the last ones, for intervals and skill; as many before decide when to stop.")]
+Start = Annotated[str | None, typer.Option(help="First date.", show_default=False)]
+End = Annotated[str | None, typer.Option(help="The date after the last one.", show_default=False)]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network: a ticker's prices as fetched earlier.")]
+Plot = Annotated[Path | None, typer.Option(help="Write a picture (PNG, PDF, SVG) to this file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")]
+Verbose = Annotated[bool | None, typer.Option(
+    "--verbose/--quiet", show_default=False, help="Show the progress of the fit; default: where standard error is a terminal.")]
+
+
+@app.command(epilog=EXIT_CODES)
 def forecast(
-    file: Annotated[Path | None, typer.Argument(help="CSV file with a header; default: the embedded prices.")] = None,
-    column: Annotated[str, typer.Option(help="Column to forecast.")] = "close",
-    window: Annotated[int, typer.Option(min=1, help="Returns that a forecast sees.")] = 30,
-    hidden: Annotated[int, typer.Option(min=1, max=MOST_HIDDEN, help="Hidden units.")] = 32,
-    cell: Annotated[str, typer.Option(help="lstm, gru or rnn.")] = "lstm",
-    test_fraction: Annotated[float, typer.Option(help="Share of the rows, the latest, to forecast.")] = 0.2,
-    epochs: Annotated[int, typer.Option(min=1, help="Most epochs; the fit stops early by itself.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Random state of the fit.")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture (PNG, PDF, SVG) to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
-    verbose: Annotated[bool, typer.Option(help="Show the progress of the fit.")] = False,
+    name: Name = None, column: Column = "close", horizon: Horizon = 5, window: Window = 30, cell: Cell = "lstm",
+    hidden: Hidden = 32, level: Level = ["80", "95"], transform: Transform = "auto", features: Features = "",  # noqa: B006
+    epochs: Epochs = 100, seed: Seed = 0, validation_fraction: Validation = 0.1, start: Start = None, end: End = None,
+    offline: Offline = False, plot: Plot = None, as_json: AsJson = False, verbose: Verbose = None,
 ) -> None:
-    """Forecast prices one day ahead, beside the naive forecast that repeats yesterday's price."""
-    with _one_line_errors(f"--hidden={hidden} with --window={window} needs more memory than there is; use smaller ones"):
-        from tsrnn._forecast import forecast_prices, read_prices
+    """Forecast what comes next, with intervals, beside the naive forecast that repeats the last value."""
+    with _session(_memory(hidden, window), quiet=as_json):
+        from tsrnn import _forecast, _report
 
+        settings = _forecast.Settings(column, horizon, window, cell, hidden, transform, _names(features), _levels(level),
+                                      epochs, seed, validation_fraction)
+        _check_outputs(plot)
+        source = _forecast.read_source(name, settings, start, end, offline)
+        with _report.fit_bar(_is_shown(verbose), 2, epochs) as on_epoch_end:
+            result = _forecast.forecast(source, settings, on_epoch_end)
         if plot is not None:
-            _check_picture(plot)
-        if not as_json:
-            _tell_of_compiling()
-        warnings.filterwarnings("ignore", "Stochastic Optimizer", UserWarning)  # the epochs stand below the table
-        regressor = _regressor(cell, hidden, epochs, seed, verbose)
-        prices = read_prices(file, column)
-        result = forecast_prices(prices, regressor, window=window, test_fraction=test_fraction)
-        name = f"{cell.upper()}({hidden})"
+            _report.draw_forecast(result, plot)
+    _print(result, _report.print_forecast, as_json, {"Picture": plot})
+
+
+@app.command(epilog=EXIT_CODES)
+def backtest(
+    name: Name = None, column: Column = "close", horizon: Horizon = 5, window: Window = 30, cell: Cell = "lstm",
+    hidden: Hidden = 32, level: Level = ["80", "95"], transform: Transform = "auto", features: Features = "",  # noqa: B006
+    n_splits: Annotated[int | None, typer.Option(
+        min=1, show_default=False, help="Forecasts to make; default: all in the last fifth of the rows.")] = None,
+    step: Annotated[int | None, typer.Option(
+        min=1, show_default=False, help="Rows from one forecast to the next; default: 1, or what makes 1000.")] = None,
+    refit: Annotated[int, typer.Option(
+        min=0, help="Fit anew for every so many forecasts; 0: once, before the first.")] = 0,
+    epochs: Epochs = 100, seed: Seed = 0, validation_fraction: Validation = 0.1, start: Start = None, end: End = None,
+    offline: Offline = False, plot: Plot = None,
+    out: Annotated[Path | None, typer.Option(
+        help="Write all forecasts to this CSV file: unique_id, ds, cutoff, y, the forecasts and bounds.",
+        show_default=False)] = None,
+    as_json: AsJson = False, verbose: Verbose = None,
+) -> None:
+    """Forecast the last part of a series from many days in the past, and score that beside the naive forecast."""
+    with _session(_memory(hidden, window), quiet=as_json):
+        from tsrnn import _forecast, _report
+
+        settings = _forecast.Settings(column, horizon, window, cell, hidden, transform, _names(features), _levels(level),
+                                      epochs, seed, validation_fraction)
+        _check_outputs(plot, out)
+        source = _forecast.read_source(name, settings, start, end, offline)
+        n_splits, step = _forecast.plan_cutoffs(len(source.series), horizon, n_splits, step)
+        n_fits = 2 * -(-n_splits // refit) if refit else 2  # each ends with one on all rows
+        with _report.fit_bar(_is_shown(verbose), n_fits, epochs) as on_epoch_end:
+            result = _forecast.backtest(source, settings, n_splits, step, refit, on_epoch_end)
         if plot is not None:
-            _draw(result, name, plot)
-    if as_json:
-        settings = {
-            "file": None if file is None else str(file), "column": prices.name, "cell": cell, "hidden": hidden,
-            "window": window, "epochs": result.regressor.n_iter_, "seed": seed, "tsrnn": tsrnn.__version__,
-        }
-        typer.echo(json.dumps(settings | result.as_dict()))
-    else:
-        _print_result(result, name, plot)
+            _report.draw_backtest(result, plot)
+        if out is not None:
+            result.frame.to_csv(out, index=False)
+    _print(result, _report.print_backtest, as_json, {"Picture": plot, "Forecasts": out})
 
 
-def _tell_of_compiling():
-    """The first fit on a machine waits for the compiler: the package's log says so, show it."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("tsrnn").setLevel(logging.INFO)
+def _memory(hidden: int, window: int) -> str:
+    return f"--hidden={hidden} with --window={window} needs more memory than there is; use smaller ones"
 
 
-def _regressor(cell, hidden, epochs, seed, verbose):
-    if cell not in ("lstm", "gru", "rnn"):
-        raise ValueError(f"--cell={cell} is unknown; use lstm, gru or rnn.")
-    from tsrnn.estimators import SequenceRegressor
-
-    return SequenceRegressor(
-        cell=cell, hidden_layer_sizes=(hidden,), max_iter=epochs, batch_size=32, early_stopping=True, random_state=seed,
-        verbose=verbose,
-    )
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _check_picture(path):
+def _levels(texts: list[str]) -> tuple[float, ...]:
+    names = _names(",".join(texts))
+    if names in ((), ("none",)):
+        return ()
+    try:
+        levels = sorted({float(name.removesuffix("%")) for name in names})
+    except ValueError:
+        levels = []
+    if not levels or not all(1 <= level < 100 for level in levels):
+        raise ValueError(f"--level={','.join(names)} must be percentages from 1 to below 100, such as 80,95, or none.")
+    return tuple(levels)
+
+
+def _is_shown(verbose: bool | None) -> bool:
+    return sys.stderr.isatty() if verbose is None else verbose
+
+
+def _check_outputs(plot: Path | None, out: Path | None = None) -> None:
     """Before the fit: a wrong path or a missing library must not cost a minute of training."""
-    from tsrnn.plotting import require_matplotlib
-
-    known = require_matplotlib()().canvas.get_supported_filetypes()
-    if path.suffix.lstrip(".").lower() not in known:
-        raise ValueError(f"--plot={path} must end in a picture's extension, one of: {', '.join(sorted(known))}.")
-    if not path.parent.is_dir():
-        raise ValueError(f"--plot={path}: there is no folder {path.parent}.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ValueError(f"--plot={path} cannot be written.")
-
-
-def _draw(result, name, path):
-    from tsrnn.plotting import plot_forecast
-
-    title = f"{name} on log-returns of {result.prices.name}, one day ahead; skill against naive {result.skill:+.3f}"
-    history = result.prices.iloc[: -len(result.y_true)]
-    figure = plot_forecast(
-        result.y_true, result.y_pred, result.y_naive, history=history, title=title, label=name, ylabel=str(result.prices.name)
-    )
-    figure.savefig(path, dpi=130)
-
-
-_ROWS = (
-    ("mae", "MAE", ".3f"),
-    ("rmse", "RMSE", ".3f"),
-    ("r2", "R²", ".4f"),
-    ("directional_accuracy", "directional accuracy", ".1%"),
-)
-
-
-def _print_result(result, name, plot):
-    from rich.console import Console
-    from rich.table import Table
-
-    from tsrnn._forecast import verdict
-
-    facts = result.as_dict()
-    span = f"{facts['test_from']} to {facts['test_to']}"
-    table = Table(title=f"{result.prices.name}, {span}, {len(result.y_true)} one-day forecasts")
-    table.add_column("")
-    for title in (name, "naive"):
-        table.add_column(title, justify="right")
-    for key, label, form in _ROWS:
-        cells = [result.scores[who][key] for who in ("model", "naive")]
-        table.add_row(label, *("–" if value is None else format(value, form) for value in cells))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print(verdict(result))
-    console.print(
-        f"The naive forecast repeats the price of the day before, so it has no direction; prices rose on {result.share_up:.1%} "
-        "of the days that moved."
-    )
-    stopped = f"{result.regressor.n_iter_} epochs, {result.seconds:.1f} s"
-    console.print(f"Fitted on {result.n_train} windows of earlier days, {stopped}.")
     if plot is not None:
-        console.print(f"Picture: {plot}")
+        from tsrnn.plotting import require_matplotlib
+
+        known = require_matplotlib()().canvas.get_supported_filetypes()
+        if plot.suffix.lstrip(".").lower() not in known:
+            raise ValueError(f"--plot={plot} must end in a picture's extension, one of: {', '.join(sorted(known))}.")
+    for option, path in (("plot", plot), ("out", out)):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise ValueError(f"--{option}={path} is a folder; give a file's name.")
+        if not path.parent.is_dir():
+            raise ValueError(f"--{option}={path}: there is no folder {path.parent}.")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ValueError(f"--{option}={path} cannot be written.")
+
+
+def _print(result: Any, table: Any, as_json: bool, files: dict[str, Path | None]) -> None:
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), allow_nan=False))
+        return
+    table(result)
+    for what, path in files.items():
+        if path is not None:
+            typer.echo(f"{what}: {path}")
 
 
 @app.command()
@@ -176,7 +277,7 @@ def warmup() -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    with _one_line_errors(), Progress(console=Console(file=sys.stderr), transient=True) as bar:
+    with _session(quiet=True), Progress(console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("compiling")
 
         def show(done: int, total: int, what: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tsrnn.parallel import Team
 PARALLEL_WORK = 3_000_000
 # Rows of a chunk, and of a call, where nothing is learnt: neither changes a row's result.
 PREDICT_ROWS, PREDICT_CALL = 16, 2048
+STREAM_ROWS = 16 * PREDICT_ROWS  # parts of a stream are a multiple of this then: whole chunks, and enough for 16 threads
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector; loads across lines cost the products 5-30 %
 
 
@@ -23,6 +25,45 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype) -> np.ndarray:
     raw = np.zeros(size + ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start:start + size].view(dtype).reshape(shape)
+
+
+class Stream(Protocol):
+    """Samples that are never all in memory; see `tsrnn.data.batches.Stream`."""
+
+    @property
+    def steps(self) -> int:
+        """T, steps of each sample."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def part_rows(self, multiple: int) -> int:
+        """Samples of a part: a multiple of `multiple`."""
+
+    def parts(self, order: np.ndarray, multiple: int) -> Iterator[c.Data]:
+        """The samples `order` part by part, all of the same length and of weight 1."""
+
+
+Samples = c.Data | Stream
+
+
+def n_samples(samples: Samples) -> int:
+    """How many there are."""
+    return len(samples.starts) if isinstance(samples, c.Data) else len(samples)
+
+
+def n_steps(samples: Samples) -> int:
+    """Steps of the longest."""
+    return int(samples.lengths.max()) if isinstance(samples, c.Data) else samples.steps
+
+
+def parts(samples: Samples, order: np.ndarray, multiple: int) -> Iterator[tuple[c.Data, np.ndarray]]:
+    """The samples `order` as `Data`, each with the numbers that they have in it; what is in memory is one part."""
+    if isinstance(samples, c.Data):
+        yield samples, order
+        return
+    for part in samples.parts(order, multiple):
+        yield part, np.arange(len(part.starts))
 
 
 class Engine:
@@ -68,19 +109,29 @@ class Engine:
         losses = sums.loss[:n_chunks].tolist()  # few and small: quicker than NumPy's sum
         return sum(loss for loss, _ in losses), sum(right for _, right in losses)
 
-    def evaluate(self, data: c.Data) -> tuple[float, float, np.ndarray]:
-        """Mean loss, share of right answers and logits (n, T_out * K) of all samples."""
-        totals = np.zeros(2)
-        out = self._forward(c.EVALUATE, data, totals)
-        weight = data.totals.sum()
-        loss, right = totals / weight if weight > 0 else totals
+    def evaluate(self, samples: Samples) -> tuple[float, float, np.ndarray | None]:
+        """Mean loss, share of right answers, and logits (n, T_out * K) of all samples; a stream's logits are not kept."""
+        sums = np.zeros(2)
+        if isinstance(samples, c.Data):
+            out, weight = self._forward(c.EVALUATE, samples, sums), samples.totals.sum()
+        else:
+            out, weight = None, len(samples)
+            for part in samples.parts(np.arange(weight), STREAM_ROWS):
+                self._forward(c.EVALUATE, part, sums)
+        loss, right = sums / weight if weight > 0 else sums
         return loss, right, out
 
-    def predict(self, data: c.Data) -> np.ndarray:
+    def predict(self, samples: Samples) -> np.ndarray:
         """Logits (n, T_out * K) of all samples."""
-        return self._forward(c.PREDICT, data, np.zeros(2))
+        sums = np.zeros(2)
+        if isinstance(samples, c.Data):
+            return self._forward(c.PREDICT, samples, sums)
+        order = np.arange(len(samples))
+        return np.concatenate([self._forward(c.PREDICT, part, sums) for part in samples.parts(order, STREAM_ROWS)])
 
-    def _forward(self, mode: int, data: c.Data, totals: np.ndarray) -> np.ndarray:
+    def _forward(self, mode: int, data: c.Data, sums: np.ndarray) -> np.ndarray:
+        """Logits of all samples; adds each chunk's sums to `sums`, one by one, so that it does not matter in which parts of
+        whole chunks samples come."""
         n = len(data.starts)
         order = np.arange(n)
         longest = int(data.lengths.max())
@@ -98,7 +149,8 @@ class Engine:
             n_chunks = self._run(mode, lowered, data, batch, rows)
             if ragged:
                 out[part, :rows.shape[1]] = rows
-            totals += self._sums.loss[:n_chunks].sum(axis=0)
+            for chunk in self._sums.loss[:n_chunks]:
+                sums += chunk
         return out
 
     def _lower(self, data: c.Data, order: np.ndarray, train: bool) -> Lowered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 SECONDS_BETWEEN_UPDATES = 0.1
@@ -67,3 +68,12 @@ class Progress:
         speed = self._seen / max(time.perf_counter() - self._started, 1e-9)
         self._bar.update(self._task, completed=self._seen, epoch=epoch, logs=logs,
                          speed=f"{speed:,.0f} samples/s")
+
+
+def track(items: Sequence, what: str, verbose: bool) -> Iterable:
+    """`items`, with a bar that counts them where `verbose` says so."""
+    if not verbose:
+        return items
+    from rich.progress import track as bar
+
+    return bar(items, description=what)

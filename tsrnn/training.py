@@ -13,7 +13,7 @@ import numpy as np
 from tsrnn import optimizers
 from tsrnn.backends import contract as c
 from tsrnn.backends.numpy.losses import POINTWISE
-from tsrnn.engine import PARALLEL_WORK, Engine, aligned_zeros
+from tsrnn.engine import PARALLEL_WORK, Engine, Samples, aligned_zeros, n_samples, n_steps, parts
 from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
 from tsrnn.parallel import Team, effective_n_jobs
@@ -88,7 +88,7 @@ class NonFiniteLossError(FloatingPointError):
     """A loss or gradient is NaN, infinite or astronomic."""
 
 
-def fit_network(network: Network, state: State, train: c.Data, val: c.Data | None, settings: Settings, n_epochs: int,
+def fit_network(network: Network, state: State, train: Samples, val: Samples | None, settings: Settings, n_epochs: int,
                 on_epoch_end: Callable[[int, dict[str, float]], object] | None = None, stop_early: bool = True,
                 val_score: Callable[[np.ndarray], float] | None = None, resume_patience: bool = True) -> State:
     """Trains `state` in place for at most `n_epochs` epochs and returns it.
@@ -97,8 +97,9 @@ def fit_network(network: Network, state: State, train: c.Data, val: c.Data | Non
     ----------
     network : Network
     state : State
-    train, val : Data
-        `val` (optional) is evaluated after each epoch.
+    train, val : Data or Stream
+        `val` (optional) is evaluated after each epoch.  A stream gives the bits that the same samples in memory give, but for
+        the masks of dropout: these depend on a sample's number, and a part has numbers of its own.
     settings : Settings
     n_epochs : int
     on_epoch_end : callable, optional
@@ -106,7 +107,8 @@ def fit_network(network: Network, state: State, train: c.Data, val: c.Data | Non
     stop_early : bool
         Whether the fit may end before `n_epochs` where it stands still.
     val_score : callable, optional
-        Score of the logits (n, T_out * K) of `val`, higher is better; default accuracy, or the negative loss.
+        Score of the logits (n, T_out * K) of `val`, higher is better; default accuracy, or the negative loss.  Not for a
+        stream, whose logits are not kept.
     resume_patience : bool
         Whether a resumed fit is measured against what it has reached before: not where its aim or its data are others.
 
@@ -124,7 +126,7 @@ def fit_network(network: Network, state: State, train: c.Data, val: c.Data | Non
     if state.patience is None or not resume_patience:
         state.patience, state.best_theta = Patience(), None
     state.stopped = state.message = ""
-    with Team(effective_n_jobs(settings.n_jobs)) as team, Progress(settings.verbose, n_epochs, len(train.starts)) as progress:
+    with Team(effective_n_jobs(settings.n_jobs)) as team, Progress(settings.verbose, n_epochs, n_samples(train)) as progress:
         trainer = Trainer(Engine(network, state.theta, team), state, train, settings, solver, progress)
         guard = Guard(trainer)
         try:
@@ -158,7 +160,7 @@ def fit_network(network: Network, state: State, train: c.Data, val: c.Data | Non
 class Trainer:
     """What a training step needs."""
 
-    def __init__(self, engine: Engine, state: State, data: c.Data, settings: Settings, solver: optimizers.Solver,
+    def __init__(self, engine: Engine, state: State, data: Samples, settings: Settings, solver: optimizers.Solver,
                  progress: Progress):
         self.engine, self.state, self.data, self.settings = engine, state, data, settings
         self.solver, self.progress = solver, progress
@@ -171,7 +173,7 @@ class Trainer:
 
     def order(self) -> np.ndarray:
         """This epoch's order of the samples: a function of seed and epoch."""
-        n = len(self.data.starts)
+        n = n_samples(self.data)
         if not self.settings.shuffle:
             return np.arange(n)
         return np.random.default_rng([self.settings.seed, SHUFFLE, self.state.n_epochs]).permutation(n)
@@ -186,7 +188,7 @@ class Guard:
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
-        self.zero_loss = worst_loss_of_zero(trainer.engine.network, trainer.data)
+        self.zero_loss = worst_loss_of_zero(trainer.engine.network, _glance(trainer.data))
         self.start = self.sound = (trainer.state.n_epochs, trainer.state.theta.copy())
 
     @property
@@ -219,6 +221,15 @@ class Guard:
                 f"{rate:g}){'' if self.trainer.settings.clip_norm else ', or set clip_norm=1.0'}.")
 
 
+def _glance(samples: Samples) -> c.Data:
+    """All samples that are in memory, or one part of a stream, from all over it: enough to know the targets' scale by."""
+    if isinstance(samples, c.Data):
+        return samples
+    n = len(samples)
+    rows = np.linspace(0, n - 1, min(n, samples.part_rows(1))).astype(np.int64)
+    return next(samples.parts(rows, 1))
+
+
 def worst_loss_of_zero(network: Network, data: c.Data) -> float:
     """The largest loss that the output 0 has on a target: the scale of the loss, whatever the network."""
     code, params = network.loss.code, np.array(network.loss_params)
@@ -232,10 +243,11 @@ def worst_loss_of_zero(network: Network, data: c.Data) -> float:
         return float(POINTWISE[code](outputs, targets.reshape(1, -1, 1), params)[0].max(initial=0.0))
 
 
-def train_step(trainer: Trainer, order: np.ndarray, weight: float, key: np.ndarray, rate: float) -> tuple[float, float]:
-    """One batch, whose sum of w is `weight`; returns sum of w l (with L2), and sum of w for right answers."""
+def train_step(trainer: Trainer, data: c.Data, order: np.ndarray, weight: float, key: np.ndarray,
+               rate: float) -> tuple[float, float]:
+    """One batch of `data`, whose sum of w is `weight`; returns sum of w l (with L2), and sum of w for right answers."""
     engine, state, hyper = trainer.engine, trainer.state, trainer.hyper
-    loss, right = engine.gradient(trainer.data, order, key, trainer.gradient)
+    loss, right = engine.gradient(data, order, key, trainer.gradient)
     hyper[optimizers.L2] = trainer.settings.alpha / weight
     state.n_steps += 1
     optimizers.start_step(hyper, state.n_steps, rate)
@@ -247,27 +259,12 @@ def train_step(trainer: Trainer, order: np.ndarray, weight: float, key: np.ndarr
     return loss + penalty * weight, right
 
 
-def run_epoch(trainer: Trainer, val: c.Data | None, val_score: Callable | None) -> dict[str, float]:
+def run_epoch(trainer: Trainer, val: Samples | None, val_score: Callable | None) -> dict[str, float]:
     """One pass over the samples, and one over the validation set; appends to the state's history."""
-    state, settings = trainer.state, trainer.settings
+    state = trainer.state
     assert state.schedule is not None
-    started, rate = time.perf_counter(), state.schedule.rate(state.n_epochs)
-    order, key = trainer.order(), c.random_key(settings.seed, state.n_epochs)
-    firsts = range(0, len(order), settings.batch_size)
-    weights = np.add.reduceat(trainer.data.totals[order], firsts).tolist()
-    loss = right = total = 0.0
-    for number, (first, weight) in enumerate(zip(firsts, weights)):
-        batch = order[first:first + settings.batch_size]
-        if weight > 0:  # else nobody in it counts
-            try:
-                step = train_step(trainer, batch, weight, key, rate)
-            except NonFiniteLossError:
-                raise NonFiniteLossError(_where(state, number)) from None
-            loss, right, total = loss + step[0], right + step[1], total + weight
-            trainer.first_loss = trainer.first_loss or step[0] / weight
-        trainer.progress.batch(len(batch), loss / total if total else math.nan)
-    if not np.isfinite(state.theta).all():  # the last step's doing, or a finite loss hides it
-        raise NonFiniteLossError(_where(state, len(weights) - 1))
+    started = time.perf_counter()
+    loss, right, total = _pass(trainer, state.schedule.rate(state.n_epochs))
     logs = {"loss": loss / total if total else math.nan}
     if trainer.engine.network.loss.is_classification:
         logs["accuracy"] = right / total if total else math.nan
@@ -284,16 +281,41 @@ def run_epoch(trainer: Trainer, val: c.Data | None, val_score: Callable | None) 
     return logs
 
 
-def _validate(engine: Engine, val: c.Data, val_score: Callable[[np.ndarray], float] | None, logs: dict[str, float]) -> float:
+def _pass(trainer: Trainer, rate: float) -> tuple[float, float, float]:
+    """A training step a batch; returns sum of w l (with L2), of w for right answers, and of w."""
+    state, settings = trainer.state, trainer.settings
+    epoch_key, number, loss, right, total = c.random_key(settings.seed, state.n_epochs), 0, 0.0, 0.0, 0.0
+    for part, (data, order) in enumerate(parts(trainer.data, trainer.order(), settings.batch_size)):
+        key = epoch_key
+        if part:  # its samples have the numbers of the first part's, and must not have their masks
+            key = np.random.SeedSequence(epoch_key.tolist(), spawn_key=(part,)).generate_state(2, np.uint32)
+        firsts = range(0, len(order), settings.batch_size)
+        weights = np.add.reduceat(data.totals[order], firsts).tolist()
+        for first, weight in zip(firsts, weights):
+            batch, number = order[first:first + settings.batch_size], number + 1
+            if weight > 0:  # else nobody in it counts
+                try:
+                    step = train_step(trainer, data, batch, weight, key, rate)
+                except NonFiniteLossError:
+                    raise NonFiniteLossError(_where(state, number)) from None
+                loss, right, total = loss + step[0], right + step[1], total + weight
+                trainer.first_loss = trainer.first_loss or step[0] / weight
+            trainer.progress.batch(len(batch), loss / total if total else math.nan)
+    if not np.isfinite(state.theta).all():  # the last step's doing, or a finite loss hides it
+        raise NonFiniteLossError(_where(state, number))
+    return loss, right, total
+
+
+def _validate(engine: Engine, val: Samples, val_score: Callable[[np.ndarray], float] | None, logs: dict[str, float]) -> float:
     """Adds the validation set's entries to `logs`; returns its score."""
     logs["val_loss"], accuracy, logits = engine.evaluate(val)
     if engine.network.loss.is_classification:
         logs["val_accuracy"] = accuracy
-    return float(val_score(logits) if val_score else logs.get("val_accuracy", -logs["val_loss"]))
+    return float(val_score(logits) if val_score and logits is not None else logs.get("val_accuracy", -logs["val_loss"]))
 
 
 def _where(state: State, batch: int) -> str:
-    return f"The loss or its gradient became NaN or infinite in epoch {state.n_epochs + 1}, batch {batch + 1}"
+    return f"The loss or its gradient became NaN or infinite in epoch {state.n_epochs + 1}, batch {batch}"
 
 
 @dataclass
@@ -326,21 +348,21 @@ class Patience:
                 state.best_epoch = state.n_epochs
 
 
-def _team(network: Network, data: c.Data, dtype, n_jobs: int | None) -> Team:
+def _team(network: Network, samples: Samples, dtype, n_jobs: int | None) -> Team:
     """Threads for work without learning: none where it is small."""
-    work = network.lower(int(data.lengths.max()), dtype, train=False, masked=False).work * len(data.starts)
+    work = network.lower(n_steps(samples), dtype, train=False, masked=False).work * n_samples(samples)
     return Team(effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1)
 
 
-def predict_network(network: Network, theta: np.ndarray, data: c.Data, n_jobs: int | None = None) -> np.ndarray:
+def predict_network(network: Network, theta: np.ndarray, samples: Samples, n_jobs: int | None = None) -> np.ndarray:
     """Logits of all samples, (n, K) or (n, T_out, K); those behind the end of a ragged sample mean nothing."""
-    with _team(network, data, theta.dtype, n_jobs) as team:
-        out = Engine(network, theta, team).predict(data)
-    return out.reshape(len(out), *network.output_shape(int(data.lengths.max())))
+    with _team(network, samples, theta.dtype, n_jobs) as team:
+        out = Engine(network, theta, team).predict(samples)
+    return out.reshape(len(out), *network.output_shape(n_steps(samples)))
 
 
-def evaluate_network(network: Network, theta: np.ndarray, data: c.Data, n_jobs: int | None = None) -> tuple[float, float]:
+def evaluate_network(network: Network, theta: np.ndarray, samples: Samples, n_jobs: int | None = None) -> tuple[float, float]:
     """Mean loss, and share of right answers (classification; else 0)."""
-    with _team(network, data, theta.dtype, n_jobs) as team:
-        loss, right, _ = Engine(network, theta, team).evaluate(data)
+    with _team(network, samples, theta.dtype, n_jobs) as team:
+        loss, right, _ = Engine(network, theta, team).evaluate(samples)
     return loss, right

@@ -1,17 +1,97 @@
 """Checked arrays to the flat `Data` that the engine reads: values, starts, lengths, targets, weights.
 
 NumPy only.  Nothing here is copied that need not be: overlapping windows of a series stay one series with many starts, and a
-subset of the samples is a subset of the starts.
+subset of the samples is a subset of the starts.  Samples that would not fit into memory come as `Blocks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tsrnn.backends.contract import Data
+
+BLOCK_BYTES = 1 << 23  # of samples that lie in memory at a time: some cache, and many times what it costs to begin a block
+
+
+@runtime_checkable
+class Blocks(Protocol):
+    """Samples that are put together when they are needed: no array of all of them is ever made.
+
+    Anything with these members is one.  What a sample holds must depend on its number alone.
+    """
+
+    @property
+    def steps(self) -> int:
+        """T, steps of each sample."""
+
+    @property
+    def channels(self) -> int:
+        """C, values a step."""
+
+    @property
+    def n_outputs(self) -> int:
+        """K, targets of each sample."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def block(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Some of the samples.
+
+        Parameters
+        ----------
+        rows : int64 array of shape (b,)
+            Their numbers, 0 to n - 1, in any order.
+
+        Returns
+        -------
+        X : float32 array of shape (b, T, C)
+            C-contiguous, and not written to afterwards.
+        y : float32 array of shape (b, K), or None
+            None where there are no targets: for prediction alone.
+        """
+
+
+class Stream:
+    """`Blocks` as the engine reads them: a part of the samples after the other, each a `Data` with numbers of its own.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    make : callable
+        Gets numbers of samples and returns their `Data`.
+    """
+
+    def __init__(self, blocks: Blocks, make: Callable[[np.ndarray], Data]):
+        self.blocks, self.make = blocks, make
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def steps(self) -> int:
+        """T, steps of each sample."""
+        return self.blocks.steps
+
+    def part_rows(self, multiple: int) -> int:
+        """Samples of a part: as many as `BLOCK_BYTES` hold, but a whole multiple of `multiple` and at least that."""
+        sample = 4 * (self.blocks.steps * self.blocks.channels + self.blocks.n_outputs)
+        return multiple * max(1, BLOCK_BYTES // (multiple * sample))
+
+    def parts(self, order: np.ndarray, multiple: int) -> Iterator[Data]:
+        """The samples `order` (n,) in parts of `part_rows`; sample i of a part is the i-th of its share of `order`."""
+        rows = self.part_rows(multiple)
+        for first in range(0, len(order), rows):
+            yield self.make(order[first:first + rows])
+
+    def whole(self) -> Data | Stream:
+        """All samples at once where they fit into one part: then nothing need be put together twice."""
+        n = len(self)
+        return self.make(np.arange(n)) if n <= self.part_rows(1) else self
 
 
 @dataclass(frozen=True)

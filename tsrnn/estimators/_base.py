@@ -15,11 +15,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from tsrnn import training
 from tsrnn.data import batches
+from tsrnn.engine import Samples, n_samples
+from tsrnn.estimators._blocks import stream
 from tsrnn.estimators._build import n_channels
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
-from tsrnn.estimators._inputs import Checked, check_input
+from tsrnn.estimators._inputs import Checked, check_input, is_blocks
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
-from tsrnn.estimators._problem import Problem, Validation, find_layout, predicted_rows, prepare, vocabulary_size
+from tsrnn.estimators._problem import (
+    Problem,
+    Validation,
+    blocks_layout,
+    find_layout,
+    predicted_rows,
+    prepare,
+    vocabulary_size,
+)
 from tsrnn.estimators._targets import Layout
 from tsrnn.network import Network
 
@@ -40,7 +50,7 @@ loss_, best_loss_ : float
 loss_curve_ : list of float
     Training loss of every epoch; `warm_start` and `partial_fit` go on with it.
 validation_scores_ : list of float or None
-    {score} on the validation set, an entry an epoch (NaN for epochs of a resumed fit without one); None without any.
+    {score} of the validation set, an entry an epoch (NaN for epochs of a resumed fit without one); None without any.
 best_validation_score_ : float or None
     That of `best_iter_`, or where this epoch has none the best of all; None without any.
 best_iter_ : int
@@ -111,7 +121,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
 
     def _settings(self, seed: int, problem: Problem) -> training.Settings:
         values = {field.name: getattr(self, field.name) for field in fields(training.Settings) if hasattr(self, field.name)}
-        n = len(problem.train.starts)
+        n = n_samples(problem.train)
         values["batch_size"] = min(200 if self.batch_size == "auto" else int(self.batch_size), n)
         return training.Settings(**values, seed=seed)
 
@@ -129,9 +139,10 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
     def _aim(self, problem: Problem, settings: training.Settings, validation: Validation) -> tuple:
         """What a resumed fit must share with the one before for its losses and scores to be measured against that one's."""
         weight = getattr(self, "class_weight", None)
-        loss, n_val = problem.network.loss.name, 0 if problem.val is None else len(problem.val.starts)
+        loss, n_val = problem.network.loss.name, 0 if problem.val is None else n_samples(problem.val)
         return (loss, problem.network.loss_params, settings.alpha, dict(weight) if isinstance(weight, dict) else weight,
-                len(problem.train.starts), n_val, validation.X is not None, settings.early_stopping)
+                n_samples(problem.train), n_val, validation.X is not None, problem.val_score is not None,
+                settings.early_stopping)
 
     def _warn(self, state: training.State, partial: bool) -> None:
         if state.stopped == "interrupted":
@@ -173,9 +184,14 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         network, theta = self._network, self._state.theta
         checked = check_input(self, X, vocabulary_size=vocabulary_size(network), dtype=theta.dtype.type, kind=self._kind,
                               channels=n_channels(network))
-        layout, real = find_layout(network, checked)
-        data = batches.make_data(checked.sequences, theta.dtype)
-        logits = training.predict_network(network, theta, data, n_jobs=self.n_jobs)
+        samples: Samples
+        if is_blocks(X):
+            layout, real = blocks_layout(network, checked, X), None
+            samples = stream(self, "X", X, theta.dtype.type, n_channels(network), with_targets=False)
+        else:
+            layout, real = find_layout(network, checked)
+            samples = batches.make_data(checked.sequences, theta.dtype)
+        logits = training.predict_network(network, theta, samples, n_jobs=self.n_jobs)
         return checked, layout, real, predicted_rows(network, logits, layout)
 
     # ------------------------------------------------------------------------------------------------------ weights

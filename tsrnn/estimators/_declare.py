@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, dataclass_transform
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -57,7 +57,6 @@ def param(default: Any, constraints: list, doc: str) -> Any:
     return Parameter(default, constraints, doc)
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(param,))
 class Parameterised(BaseEstimator):
     """Base of estimators with declared parameters.
 
@@ -70,16 +69,20 @@ class Parameterised(BaseEstimator):
     _positional: tuple[str, ...] = ()  # all others are keyword-only
     _attributes_doc = ""  # takes the place of {attributes} in docstrings
 
+    if TYPE_CHECKING:
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
     def __init_subclass__(cls, *, without: Iterable[str] = (), fixed: Mapping[str, Any] | None = None,
                           defaults: Mapping[str, Any] | None = None, **kwargs):
         fixed = fixed or {}
         declared = {name: value for name, value in vars(cls).items() if isinstance(value, Parameter)}
         parameters = {**cls._parameters, **declared}
+        parameters = {name: parameters[name] for name in sorted(parameters, key=lambda name: name not in cls._positional)}
         for name in [*without, *fixed]:
             del parameters[name]
         for name, default in (defaults or {}).items():
             parameters[name] = parameters[name]._replace(default=default)
-        if parameters != cls._parameters:
+        if parameters != cls._parameters or "_positional" in vars(cls):
             cls._parameters = parameters
             cls._parameter_constraints = {name: p.constraints for name, p in parameters.items()}
             cls.__init__ = _make_init(cls, parameters)  # type: ignore[method-assign]

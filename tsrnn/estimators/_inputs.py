@@ -5,6 +5,7 @@ X                                          kind        n_features_in_     steps 
 =========================================  ==========  =================  =====================================
 (n, T * n_channels), array or frame        ``flat``    ``X.shape[1]``     as in fit
 (n, T, C), or n arrays (T_i, C) or (T_i,)  ``steps``   C                  free
+`Blocks`: samples made when needed         ``steps``   C                  free
 ids (n, T), or n arrays (T_i,)             ``ids``     1                  free
 =========================================  ==========  =================  =====================================
 
@@ -13,14 +14,15 @@ Errors are scikit-learn's own where it has them: everything goes through its `ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 from tsrnn.data import batches
-from tsrnn.data.batches import Sequences
+from tsrnn.data.batches import Blocks, Sequences
 
 FLOATS = (np.float64, np.float32)
 
@@ -43,7 +45,8 @@ def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type |
     estimator : BaseEstimator
         Named in messages.  Without `kind` its `n_features_in_` and `feature_names_in_` are set (so hand in a copy until
         everything else has been checked as well); with `kind` X is checked against them.
-    X : array-like
+    X : array-like or Blocks
+        Of blocks one sample stands for all, and its values for nothing: they are checked when they come.
     vocabulary_size : int or None
         None where X holds values, not ids.
     dtype : float type of the computation, optional
@@ -60,7 +63,10 @@ def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type |
         In scikit-learn's words: NaN, infinity, complex or sparse data, wrong number of axes or features, nothing in it.
     """
     reset = kind is None
-    if vocabulary_size is not None:
+    if is_blocks(X):
+        checked = _check_blocks(estimator, X, vocabulary_size)
+        n_features = checked.sequences.channels
+    elif vocabulary_size is not None:
         checked = _check_ids(estimator, X, vocabulary_size)
         n_features = 1
     elif is_ragged(X) or (kind == "steps" and isinstance(X, (list, tuple)) and depth(X) == 2):
@@ -90,6 +96,21 @@ def check_input(estimator, X: Any, *, vocabulary_size: int | None, dtype: type |
             raise ValueError(f"X has {n_features} features a step, but {type(estimator).__name__} is expecting "
                              f"{estimator.n_features_in_} features a step as input.")
     return checked
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Errors of the checks inside say which argument they are about; scikit-learn's know X and y only."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def is_blocks(X: Any) -> TypeGuard[Blocks]:
+    """Whether X makes its samples when they are needed."""
+    return callable(getattr(X, "block", None)) and isinstance(X, Blocks)
 
 
 def is_ragged(X: Any) -> bool:
@@ -213,6 +234,20 @@ def _sequence_arrays(estimator, X: Sequence) -> list[np.ndarray]:
                              f"{type(estimator).__name__}.")
         arrays.append(array)
     return arrays
+
+
+def _check_blocks(estimator, X: Blocks, vocabulary_size: int | None) -> Checked:
+    """The shape of blocks, as one sample of zeros."""
+    name = type(X).__name__
+    if vocabulary_size is not None:
+        raise ValueError(f"The network begins with an embedding and reads token ids, but {name} makes values; pass ids, or "
+                         "take a network without an embedding.")
+    shape = (len(X), int(X.steps), int(X.channels))
+    for size, what in zip(shape, ("sample", "step", "feature")):
+        if size < 1:
+            raise ValueError(f"Found {name} with {size} {what}(s) (shape={shape}) while a minimum of 1 is required by "
+                             f"{type(estimator).__name__}.")
+    return Checked(batches.from_array(np.zeros((1, *shape[1:]), np.float32)), "steps", False, np.float32)
 
 
 def _check_ids(estimator, X: Any, vocabulary_size: int) -> Checked:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,12 @@ from sklearn.model_selection import train_test_split
 
 from tsrnn.backends.contract import Data
 from tsrnn.data import batches
+from tsrnn.data.batches import Blocks
+from tsrnn.engine import Samples
 from tsrnn.estimators import _targets
+from tsrnn.estimators._blocks import refuse_with_blocks, stream
 from tsrnn.estimators._build import build_network, check_sequences, first_embedding, layers_from_parameters, n_channels
-from tsrnn.estimators._inputs import Checked, check_input
+from tsrnn.estimators._inputs import Checked, about, check_input, is_blocks
 from tsrnn.estimators._targets import Layout
 from tsrnn.layers import Dense
 from tsrnn.network import Network
@@ -35,10 +37,10 @@ class Problem(NamedTuple):
 
     network: Network
     dtype: type
-    train: Data
+    train: Samples
     attributes: dict[str, Any]  # of the fitted estimator, as far as they are known before training
-    val: Data | None = None
-    val_score: Callable[[np.ndarray], float] | None = None  # of the logits of `val`
+    val: Samples | None = None
+    val_score: Callable[[np.ndarray], float] | None = None  # of the logits of `val`; None: the engine's own
 
 
 class Validation(NamedTuple):
@@ -74,11 +76,15 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
         The classes, where the fit goes on or `partial_fit` was told them; y need not have them all then.
     """
     checker = shell(estimator)
+    if is_blocks(X):
+        refuse_with_blocks(estimator, "X", X, y, sample_weight)
     embedding = first_embedding(estimator)
     checked = check_input(checker, X, vocabulary_size=embedding.vocabulary_size if embedding else None,
                           dtype=estimator._state.theta.dtype.type if resume else _wanted_dtype(estimator.dtype),
                           kind=estimator._kind if resume else None)
     dtype = _compute_dtype(estimator, checked, resume)
+    if is_blocks(X):
+        return _prepare_blocks(checker, X, checked, dtype, validation, resume)
     layout, real = find_layout(trial_network(estimator, checked), checked)
     objective = estimator._check_targets(y, layout, real, known)
     weights, factors = _checked_weights(estimator, sample_weight, layout, real, objective, partial=known is not None)
@@ -99,6 +105,34 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
         vars(checker).update(attributes)
         return _with_split(checker, problem, plain, objective, layout, real, seed)
     return problem
+
+
+def _prepare_blocks(checker, X: Blocks, checked: Checked, dtype: type, validation: Validation, resume: bool) -> Problem:
+    """`prepare` for blocks.  Their targets are seen only block by block, so zeros stand for them."""
+    if X.n_outputs < 1:
+        raise ValueError(f"X.n_outputs={X.n_outputs} must be at least 1, the number of targets of a sample.")
+    blocks_layout(trial_network(checker, checked), checked, X)
+    zeros = np.zeros(1 if X.n_outputs == 1 else (1, X.n_outputs))
+    objective = checker._check_targets(zeros, Layout(1, None), None)
+    network = _network(checker, checked, objective, resume)
+    attributes = {**_input_attributes(checker), **objective.attributes, "_y_axes": 2, "_kind": checked.kind}
+    vars(checker).update(attributes)
+    problem = Problem(network, dtype, stream(checker, "X", X, dtype, n_channels(network)).whole(), attributes)
+    if validation.X is not None or validation.y is not None or validation.sample_weight is not None:
+        return _with_validation_data(checker, problem, validation)
+    if checker.early_stopping:
+        raise ValueError(f"early_stopping=True needs X_val where X makes its samples block by block ({type(X).__name__}): they "
+                         "may overlap, so none are split off at random.  Pass X_val, or early_stopping=False.")
+    return problem
+
+
+def blocks_layout(network: Network, checked: Checked, X: Blocks) -> Layout:
+    """Where the outputs of `network` for the samples of X lie: `find_layout` for blocks."""
+    layout, _ = find_layout(network, checked)
+    if layout.steps is not None:
+        raise ValueError(f"The network has one output a step, but {type(X).__name__} has one row of targets a sample; take "
+                         "return_sequences=False, or pass arrays.")
+    return Layout(len(X), None)
 
 
 def find_layout(network: Network, checked: Checked) -> tuple[Layout, np.ndarray | None]:
@@ -189,6 +223,8 @@ def _data(checked: Checked, dtype: type, objective: Objective, layout: Layout, w
 
 def _with_validation_data(checker, problem: Problem, validation: Validation) -> Problem:
     """With the user's validation set; `checker` has the attributes of the coming fit."""
+    if is_blocks(validation.X):
+        return _with_validation_blocks(checker, problem, validation.X, validation)
     if validation.X is None or validation.y is None:
         raise ValueError("X_val and y_val belong together; one of them is missing.")
     network = problem.network
@@ -206,14 +242,17 @@ def _with_validation_data(checker, problem: Problem, validation: Validation) -> 
     return problem._replace(val=val, val_score=_score(checker, network, objective.rows, val, layout, real))
 
 
-@contextmanager
-def about(name: str) -> Iterator[None]:
-    """Errors of the checks inside say which argument they are about; scikit-learn's know X and y only."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name}: {error}") from error
+def _with_validation_blocks(checker, problem: Problem, X: Blocks, validation: Validation) -> Problem:
+    """With validation data that come in blocks; their score is the negative loss, as their predictions are not kept."""
+    refuse_with_blocks(checker, "X_val", X, validation.y, validation.sample_weight)
+    network = problem.network
+    with about("X_val"):
+        checked = check_input(checker, X, vocabulary_size=vocabulary_size(network), dtype=problem.dtype, kind=checker._kind,
+                              channels=n_channels(network))
+        blocks_layout(network, checked, X)
+    if X.n_outputs != checker.n_outputs_:
+        raise ValueError(f"X_val.n_outputs={X.n_outputs} must be {checker.n_outputs_}, the number of targets in training.")
+    return problem._replace(val=stream(checker, "X_val", X, problem.dtype, n_channels(network)).whole())
 
 
 def vocabulary_size(network: Network) -> int | None:
@@ -232,6 +271,7 @@ def _with_split(checker, problem: Problem, plain: Data, objective: Objective, la
                                             random_state=np.random.RandomState(seed))
     if len(val_rows) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    assert isinstance(problem.train, Data)  # blocks are not split
     train, val = batches.take(problem.train, train_rows), batches.take(plain, val_rows)
     for part, name in ((train, "training"), (val, "validation")):
         if not part.totals.any():

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import unique_labels
 from tsrnn.estimators import _targets
 from tsrnn.estimators._base import ATTRIBUTES, CLASSES, BaseSequenceEstimator
 from tsrnn.estimators._callbacks import with_callbacks
+from tsrnn.estimators._inputs import is_blocks
 from tsrnn.estimators._params import quantile_levels
 from tsrnn.estimators._problem import Objective, Validation
 from tsrnn.estimators._targets import Layout
@@ -25,24 +26,26 @@ class SequenceRegressor(RegressorMixin, BaseSequenceEstimator, without=("class_w
     {attributes}
     """
 
-    _attributes_doc = ATTRIBUTES.format(score="R²", classes="")
+    _attributes_doc = ATTRIBUTES.format(score="R² (with an X_val in blocks: the negative loss)", classes="")
     _y_axes: int               # of y in fit, with the steps of a sample counted as samples
     _levels: tuple[float, ...]  # quantiles of the fit, or nothing
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Trains the network.
 
         Parameters
         ----------
-        X : array-like
-            (n, T, C), or (n, T * n_channels), or n sequences (T_i, C) or (T_i,), or ids (n, T) for an embedding.
+        X : array-like or Blocks
+            (n, T, C), or (n, T * n_channels), or n sequences (T_i, C) or (T_i,), or ids (n, T) for an embedding.  Or
+            `tsrnn.data.batches.Blocks`, which make samples and targets when they are needed; y is None then.
         y : array-like of shape (n,) or (n, n_outputs)
             With one output a step: (n, T) or (n, T, n_outputs), or n sequences as long as those of X.
         sample_weight : array-like of shape (n,), default=None
             Or (n, T) with one output a step.  Weight 0 is the same as leaving the sample out.
         X_val, y_val, sample_weight_val : array-like, default=None
-            Validation set: its loss and score are recorded.  It ends the fit only with ``early_stopping=True``.
+            Validation set: its loss and score are recorded.  It ends the fit only with ``early_stopping=True``.  `X_val` may be
+            Blocks, whose score is the negative loss: no predictions of all samples are kept.
 
         Returns
         -------
@@ -50,7 +53,7 @@ class SequenceRegressor(RegressorMixin, BaseSequenceEstimator, without=("class_w
         """
         return self._fit(X, y, sample_weight, Validation(X_val, y_val, sample_weight_val))
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Goes through X once.
 
         Parameters
@@ -69,17 +72,17 @@ class SequenceRegressor(RegressorMixin, BaseSequenceEstimator, without=("class_w
 
         Parameters
         ----------
-        X : array-like
+        X : array-like or Blocks
             As in `fit`; the number of steps may be another, except for a 2-D X.
 
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_outputs)
-            Of the float type of X.  With one output a step (n, T) or (n, T, n_outputs), or for ragged X an object array of n
-            arrays; with several quantiles one more axis, the last.
+            Of the float type of X; for Blocks always (n, n_outputs), and after a fit on them.  With one output a step (n, T) or
+            (n, T, n_outputs), or for ragged X an object array of n arrays; with several quantiles one more axis, the last.
         """
         checked, layout, _, rows = self._predict_rows(X)
-        return layout.split(self._shaped(rows).astype(checked.float_type))
+        return layout.split(self._shaped(rows, 2 if is_blocks(X) else self._y_axes).astype(checked.float_type))
 
     def score(self, X, y, sample_weight=None):
         """R² of the predictions; with ``loss="quantile"`` the mean of the quantiles' D² pinball scores.
@@ -110,9 +113,9 @@ class SequenceRegressor(RegressorMixin, BaseSequenceEstimator, without=("class_w
         return float(np.mean([d2_pinball_score(targets, rows[:, :, i], alpha=q, sample_weight=weights)
                               for i, q in enumerate(self._levels)]))
 
-    def _shaped(self, rows: np.ndarray) -> np.ndarray:
+    def _shaped(self, rows: np.ndarray, y_axes: int) -> np.ndarray:
         """Rows (rows, K * Q) as (rows[, K][, Q])."""
-        outputs = (self.n_outputs_,) if self._y_axes == 2 else ()
+        outputs = (self.n_outputs_,) if y_axes == 2 else ()
         levels = (len(self._levels),) if len(self._levels) > 1 else ()
         return rows.reshape(len(rows), *outputs, *levels)
 

@@ -1,129 +1,19 @@
-"""The thin next-day forecast: split in time, no leakage, honest scores.  A linear model stands in for the network."""
+"""CSV files as data vendors write them."""
 
-import json
-import math
-
-import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
 
-from tsrnn._forecast import forecast_prices, read_prices, verdict
-
-
-def walk(n=400, persistence=0.0, seed=0):
-    """Prices whose returns follow an AR(1) process: forecastable for persistence != 0."""
-    noise = np.random.default_rng(seed).normal(0, 0.01, n)
-    returns = np.zeros(n)
-    for t in range(1, n):
-        returns[t] = persistence * returns[t - 1] + noise[t]
-    return pd.Series(100 * np.exp(returns.cumsum()), pd.date_range("2020-01-01", periods=n), name="close")
+from tsrnn._read_csv import pick, read_table
 
 
-class Recorder(Ridge):
-    """Remembers what it was fitted on; takes a validation set, as the sequence estimators do."""
-
-    def fit(self, X, y, X_val=None, y_val=None):
-        self.seen_ = [np.array(a) for a in (X, y, X_val, y_val)]
-        return super().fit(X[:, :, 0], y)
-
-    def predict(self, X):
-        return super().predict(X[:, :, 0])
-
-
-def test_test_part_is_the_latest_and_naive_is_yesterday(prices):
-    result = forecast_prices(prices["close"], Ridge(), window=10, test_fraction=0.2)
-    close = prices["close"]
-    pd.testing.assert_series_equal(result.y_true, close[-209:])
-    assert np.array_equal(result.y_naive, close.to_numpy()[-210:-1])
-    assert result.n_train == 1047 - 1 - 209 - 10
-    assert result.scores["naive"]["mae"] == pytest.approx(np.abs(close.diff()[-209:]).mean())
-
-
-def test_finds_what_can_be_forecast():
-    result = forecast_prices(walk(1000, persistence=0.8), Ridge(), window=5)
-    assert result.skill > 0.2 and result.p_value < 0.001
-    assert result.scores["model"]["directional_accuracy"] > 0.7
-    assert verdict(result).startswith("The model is better: the model's mean absolute error is")
-    assert "Chance alone hardly explains that" in verdict(result)
-
-
-def test_admits_that_a_random_walk_cannot_be_forecast():
-    result = forecast_prices(walk(), Ridge(), window=20)
-    assert result.skill < 0.02 and result.p_value > 0.05
-    assert "may well be chance" in verdict(result)
-
-
-def test_a_worse_model_is_called_worse():
-    class Wrong(Ridge):
-        def predict(self, X):
-            return super().predict(X) + 3
-
-    result = forecast_prices(walk(), Wrong(), window=5)
-    assert result.skill < -0.5
-    assert verdict(result).startswith("Repeating the last price is better: the model's mean absolute error is")
-    assert "above the naive forecast's. Chance alone hardly explains that" in verdict(result)
-
-
-def test_no_leakage():
-    """Changing every price from a day on changes no forecast up to that day, nor anything that the model was fitted on."""
-    before = walk()
-    for day in (-80, -40, -1):
-        after = before.copy()
-        after.iloc[day:] *= np.linspace(2, 5, -day)
-        one, two = (forecast_prices(series, Recorder(), window=7, test_fraction=0.2) for series in (before, after))
-        for seen_one, seen_two in zip(one.regressor.seen_, two.regressor.seen_, strict=True):
-            assert np.array_equal(seen_one, seen_two)
-        changed = len(one.y_pred) + day + 1  # the forecast of the first changed day was made the day before
-        assert np.array_equal(one.y_pred[:changed], two.y_pred[:changed])
-        if day < -1:
-            assert not np.array_equal(one.y_pred[changed:], two.y_pred[changed:])
-
-
-def test_sequence_regressors_get_the_latest_windows_to_stop_on():
-    result = forecast_prices(walk(), Recorder(), window=7)
-    X, y, X_val, y_val = result.regressor.seen_
-    assert X.shape[1:] == X_val.shape[1:] == (7, 1) and X.dtype == y.dtype == np.float32
-    assert len(X) + len(X_val) == result.n_train and len(X_val) == int(0.15 * result.n_train)
-    returns = np.diff(np.log(walk().to_numpy()))[: -len(result.y_true)]
-    scaled = ((returns - returns.mean()) / returns.std()).astype("f4")
-    assert np.array_equal(np.concatenate([y, y_val]), scaled[7:])
-
-
-def test_as_dict_is_json(prices):
-    facts = forecast_prices(prices["close"], Ridge(), window=10).as_dict()
-    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
-    assert facts["test_to"] == "2008-10-14" and facts["scores"]["naive"]["directional_accuracy"] is None
-
-
-def test_short_test_part_says_so():
-    result = forecast_prices(walk(), Ridge(), window=5, test_fraction=0.02)
-    assert math.isnan(result.p_value) and "too short to tell" in verdict(result)
-    json.dumps(result.as_dict(), allow_nan=False)
-
-
-@pytest.mark.parametrize("change, parameters, match", [
-    (lambda s: s[:20], {}, "window=30 leaves 0 windows to learn from in 20 rows"),
-    (lambda s: s[:60], {"window": 40}, "leaves 7 windows .* pass more rows, a smaller window"),
-    (lambda s: s.mask(s.index == s.index[3]), {}, "close has 1 missing or infinite values"),
-    (lambda s: s - s.min(), {}, "close has a value of 0; log-returns need prices above 0"),
-    (lambda s: s * 0 + 5, {}, "constant"),
-    (lambda s: s[::-1], {"test_fraction": 0.0}, "test_fraction=0.0 must lie between 0 and 1"),
-    (lambda s: s, {"test_fraction": 1.0}, "test_fraction=1.0 must lie"),
-    (lambda s: s, {"window": 0}, "window=0 must be a whole number"),
-])
-def test_bad_input(change, parameters, match):
-    with pytest.raises(ValueError, match=match):
-        forecast_prices(change(walk()), Ridge(), **parameters)
+def read_prices(path, column):
+    return pick(read_table(path, column), column, str(path))
 
 
 class TestReadPrices:
     def write(self, folder, text):
         (folder / "prices.csv").write_text(text)
         return folder / "prices.csv"
-
-    def test_embedded(self, prices):
-        pd.testing.assert_series_equal(read_prices(None, "close"), prices["close"])
 
     def test_dates_are_put_in_order_and_case_does_not_matter(self, tmp_path):
         path = self.write(tmp_path, "Date,Close\n2024-01-03,3\n2024-01-01,1\n2024-01-02,2\n")
@@ -153,6 +43,10 @@ class TestReadPrices:
     def test_bad_files(self, tmp_path, text, match):
         with pytest.raises(ValueError, match=match):
             read_prices(self.write(tmp_path, text), "close")
+
+    def test_folder(self, tmp_path):
+        with pytest.raises(ValueError, match="is a folder; give the path of a CSV file"):
+            read_prices(tmp_path, "close")
 
     def test_missing_file(self, tmp_path):
         with pytest.raises(ValueError, match="there is no file .*none.csv"):
@@ -203,6 +97,10 @@ class TestDates:
         assert self.read(tmp_path, [20240103, 20240102])[1] == ["2024-01-02 00:00:00", "2024-01-03 00:00:00"]
         series, labels = self.read(tmp_path, [8, 7, 10], "time")
         assert labels == ["7", "8", "10"] and series.tolist() == [1, 0, 2]
+
+    def test_steps_that_are_no_whole_numbers_are_counted(self, tmp_path):
+        series, labels = self.read(tmp_path, [0.5, 0.1, 0.3], "time")
+        assert labels == ["0", "1", "2"] and series.tolist() == [1, 2, 0]
 
 
 class TestSeveralHeaderLines:

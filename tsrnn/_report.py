@@ -1,0 +1,169 @@
+"""What the command line shows: the bar of a fit, tables for a terminal of 80 columns, pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tsrnn._forecast import Backtest, Forecast, Source
+from tsrnn._read_csv import time_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_DOTS = 130  # of a picture, an inch
+
+
+@contextmanager
+def fit_bar(show: bool, n_fits: int, n_epochs: int) -> Iterator[Callable | None]:
+    """A bar on standard error while fits run, gone afterwards; gives the `on_epoch_end` that moves it.
+
+    It is a function of its own, because regressors are cloned and their parameters copied, which a bar cannot be.
+    """
+    if not show:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn(),
+                   console=Console(stderr=True), transient=True)
+    task, fit = bar.add_task("fitting", total=None), 0
+
+    def on_epoch_end(epoch: int, logs: dict) -> None:
+        nonlocal fit
+        fit += epoch == 0
+        bar.update(task, total=n_fits, completed=min(fit, n_fits) - 1 + (epoch + 1) / n_epochs,
+                   description=f"fit {fit} of {n_fits}, epoch {epoch + 1}, loss {logs['loss']:.4f}")
+
+    with bar:
+        yield on_epoch_end
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
+def print_forecast(result: Forecast) -> None:
+    """Table, verdict and what was fitted."""
+    source, settings, table = result.source, result.settings, result.table
+    write = number_writer(source)
+    levels = [f"{level:g}" for level in settings.level]
+    title = f"{source.series.name} of {source.name}, {_count(len(table), 'step')} after {time_text(source.series.index[-1])}"
+    shown = _table("", settings.label, *(f"{level} %" for level in levels), "naive")
+    for time, row in zip(table.index, table.to_dict("records")):
+        bands = [f"{write(row[f'lo-{level}'])} … {write(row[f'hi-{level}'])}" for level in levels]
+        shown.add_row(time_text(time), write(row["forecast"]), *bands, write(row["naive"]))
+    epochs = _count(result.forecaster.regressor_.n_iter_, "epoch")
+    _show(title, shown, result.verdict, f"Fitted on {_count(len(source.series), 'row')}, {epochs}, {result.seconds:.1f} s.")
+
+
+_SCORES = (
+    ("mae", "mean absolute error", None),
+    ("rmse", "root mean squared error", None),
+    ("mape", "MAPE", "{:.2f} %"),
+    ("smape", "sMAPE", "{:.2f} %"),
+    ("mase", "MASE", "{:.3f}"),
+    ("skill", "skill", "{:+.1%}"),
+    ("directional_accuracy", "direction of the first step", "{:.1%}"),
+)
+
+
+def print_backtest(result: Backtest) -> None:
+    """Table of scores, verdict and what was forecast."""
+    source, settings, scores = result.source, result.settings, result.scores
+    first, last = (time_text(result.frame["ds"].iloc[row]) for row in (0, -1))
+    write = number_writer(source)
+    title = f"{source.series.name} of {source.name}, {first} to {last}"
+    shown = _table("", settings.label, "naive")
+    rows = list(_SCORES)
+    for level in settings.level:
+        rows += [(f"coverage-{level:g}", f"within the {level:g} % interval", "{:.1%}"),
+                 (f"width-{level:g}", "its mean width", None)]
+    for key, label, form in rows:
+        values = [scores[key].iloc[i] for i in (0, 1)]
+        if math.isfinite(values[0]):
+            texts = [write(value) if form is None else form.format(value) for value in values]
+            shown.add_row(label, *(text if math.isfinite(value) else "–" for text, value in zip(texts, values)))
+    made = f"{_count(result.n_cutoffs, 'forecast')} of {_count(settings.horizon, 'step')}"
+    if result.n_cutoffs > 1:
+        made += f", {_count(result.step, 'row')} apart"
+    fits = -(-result.n_cutoffs // result.refit) if result.refit else 1
+    model = "a model fitted once, before the first of them" if fits == 1 else f"{fits} models, each fitted on the rows before"
+    _show(title, shown, result.verdict, *_direction(result), f"{made}, by {model}; {result.seconds:.1f} s.")
+
+
+def _direction(result: Backtest) -> list[str]:
+    """What the direction has to be held against."""
+    if math.isnan(result.share_up):
+        return []
+    return [f"The naive forecast repeats the last value and has no direction; {result.share_up:.1%} of first steps went up."]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def number_writer(source: Source) -> Callable[[float], str]:
+    """Writes values with the digits that the series' own steps make worth reading."""
+    steps = source.series.diff().abs()
+    usual, largest = steps[steps > 0].median(), source.series.abs().max()
+    digits = 2 if math.isnan(usual) else max(0, 2 - math.floor(math.log10(usual)))
+    return (f"{{:.{digits}f}}" if digits < 9 and largest < 1e10 else "{:.6g}").format
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if number else "left")
+    return table
+
+
+def _show(title: str, table: Table, *sentences: str) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    console.print(title, style="bold")
+    console.print(table)
+    for sentence in sentences:
+        console.print(sentence)
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+
+def draw_forecast(result: Forecast, path: Path) -> None:
+    """History, forecast, intervals and naive forecast."""
+    from tsrnn.plotting import ForecastDisplay
+
+    label = result.settings.label
+    frame = result.table.drop(columns="naive").rename(columns=lambda name: label if name == "forecast" else f"{label}-{name}")
+    display = ForecastDisplay.from_frame(frame, history=result.source.series)
+    _save(display, path, f"{result.source.series.name} of {result.source.name}: {_count(len(frame), 'step')} by {label}")
+
+
+def draw_backtest(result: Backtest, path: Path) -> None:
+    """Forecasts beside what came, and their error by horizon where there are several."""
+    from tsrnn.plotting import BacktestDisplay, require_matplotlib
+
+    label, source = result.settings.label, result.source
+    frame = result.frame[[name for name in result.frame.columns if not name.startswith("naive-")]]
+    frame = frame.rename(columns=lambda name: name.replace(result.model, label)).assign(unique_id="y")  # the title names it
+    several = result.settings.horizon > 1
+    figure = require_matplotlib()(figsize=(10, 8 if several else 4.5), layout="constrained")
+    axes = figure.subplots(1 + several, 1, squeeze=False)[:, 0]
+    display = BacktestDisplay.from_frame(frame, history=source.series, ax=axes[0])
+    if several:
+        BacktestDisplay.from_frame(frame, history=source.series, kind="error", ax=axes[1])
+    _save(display, path, f"{source.series.name} of {source.name}: {display.ax_.get_title(loc='left')}")
+
+
+def _save(display: Any, path: Path, title: str) -> None:
+    display.ax_.set_title(title, loc="left", fontsize="medium")  # as the display's own
+    display.figure_.savefig(path, dpi=_DOTS)

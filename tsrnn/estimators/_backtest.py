@@ -1,0 +1,61 @@
+"""Forecasts from cutoffs in the past; see `BaseForecaster.backtest`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from tsrnn.data.mirror import to_long
+from tsrnn.data.panel import Panel
+from tsrnn.data.splitting import cutoffs, until
+from tsrnn.estimators._levels import Wanted
+from tsrnn.estimators._repeat import Repeat
+from tsrnn.progress import track
+
+Columns = dict[str, np.ndarray]
+
+
+def run_backtest(forecaster: Any, y: Any, X: Any, n_splits: Any, step: Any, refit: bool | int, wanted: list[Wanted]):
+    """As `BaseForecaster.backtest` says; `forecaster` does not change."""
+    forecaster._validate_params()
+    horizon = forecaster.horizon
+    step = horizon if step is None else forecaster._whole("step", step)
+    n_splits, refit = forecaster._whole("n_splits", n_splits), int(refit)
+    if refit < 0:
+        raise ValueError(f"refit={refit} must be True, False, or a number of cutoffs.")
+    panel = forecaster._read(y, X)
+    cuts = cutoffs(panel, n_splits, step, horizon)
+    runs = [cuts[first:first + (refit or n_splits)] for first in range(0, n_splits, refit or n_splits)]
+    found = [_run(forecaster, panel, run, wanted) for run in track(runs, "cutoffs", forecaster.verbose and len(runs) > 1)]
+    real = cuts >= panel.bounds[:-1]  # the others had not begun
+    columns = {name: np.concatenate([part[name] for part in found])[real] for name in found[0]}
+    for name, season in {"naive": 1, "seasonal_naive": forecaster.seasonality}.items():
+        if name == "seasonal_naive" and season == 1:
+            continue
+        columns[name] = Repeat(season).outputs(panel, cuts[real], horizon)[..., 0]
+    return to_long(panel, columns, cuts[real])
+
+
+def _run(forecaster: Any, panel: Panel, cuts: np.ndarray, wanted: list[Wanted]) -> Columns:
+    """Columns (n, S, H, C) for cutoffs (n, S): one fit before the first of them, and no more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a copy's skill is not what was asked for
+        fitted = clone(forecaster)._fit_panel(until(panel, cuts[0]))
+    real = cuts >= panel.bounds[:-1]
+    found = fitted._model.outputs(panel, cuts[real], forecaster.horizon)
+    outputs = np.full((*cuts.shape, *found.shape[1:]), np.nan)
+    outputs[real] = found
+    corrections = None
+    if wanted:
+        start = fitted._calibrated(forecaster.horizon)
+        keep = start.truth.shape[1] + int((cuts[-1] - cuts[0]).max())
+        rolled = fitted._rolled(until(panel, cuts[-1]), start, keep)
+        corrections = rolled.corrections([w.q for w in wanted])
+    parts = []
+    for at, forecast in zip(cuts, outputs):
+        known = None if corrections is None else corrections.at(cuts[-1] - at)
+        parts.append(fitted._columns(forecast, wanted, known, fitted._scale_of(panel)))
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
