@@ -250,12 +250,14 @@ def test_dirt(frame):
     dirty.iloc[30:33, 4] = 0.0
     dirty.iloc[40, 3] = -1.0
     dirty.iloc[50, 4] = -5.0
-    with pytest.warns(UserWarning, match=r"2 prices of 0 or below, or volumes below 0, count as missing \(the frame: 2\)"):
+    dirty.iloc[60, 1] = 0.0
+    with pytest.warns(UserWarning, match=r"3 prices of 0 or below, or volumes below 0, count as missing \(the frame: 3\)"):
         forecaster = ridge(features=OHLCV).fit(dirty)
     history = forecaster.history_
     assert np.isnan(history.values[40]) and np.isfinite(history.values[[39, 41]]).all()
     gone = np.isnan(history.past)
     assert np.flatnonzero(gone[:, 0]).tolist() == [0, 20, 41]     # open against the close before
+    assert np.flatnonzero(gone[:, 1]).tolist() == [40, 60]        # high against close
     assert np.flatnonzero(gone[:, 3]).tolist() == [0, 50, 51]     # volume
     assert (history.past[31:33, 3] == 0).all()
     assert np.isfinite(forecaster.predict()).all() and forecaster.skipped_ == {}

@@ -56,12 +56,9 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
     >>> from sklearn.linear_model import Ridge
     >>> from tsrnn import StockForecaster
     >>> from tsrnn.datasets import load_prices
-    >>> forecaster = StockForecaster(Ridge(100), horizon=3, features=["high", "low", "volume", "rsi_14"])
-    >>> forecaster.fit(load_prices()).predict().round(0)
-    2008-10-15    363.0
-    2008-10-16    363.0
-    2008-10-17    363.0
-    Freq: B, Name: close, dtype: float64
+    >>> forecast = StockForecaster(Ridge(1000)).fit(load_prices()).predict()
+    >>> f"{forecast.index[0]:%A, %B %d}: {forecast.iloc[0]:.0f}"
+    'Wednesday, October 15: 361'
     """
 
     target: str = param(
