@@ -16,6 +16,7 @@ from tsrnn.data.splitting import until
 from tsrnn.estimators import _calibration
 from tsrnn.estimators._calibration import Corrections, calibrate, enough, movement_scale, past_forecasts, quantile_of, rank
 from tsrnn.estimators._levels import read_levels
+from tsrnn.estimators._levels import read_levels
 from tsrnn.estimators._repeat import Repeat
 
 pytestmark = pytest.mark.filterwarnings("ignore:skill_")
@@ -118,12 +119,15 @@ def test_coverage_when_simulated(n, level):
 
 
 def test_too_few_errors_are_told():
-    enough(np.array([40, 39]), [80, 95])
+    enough(np.array([40, 39]), read_levels([80, 95], [0.1, 0.5]))
     with pytest.warns(UserWarning, match=r"level=95 needs at least 39 calibration errors a horizon, there are 38 2 rows ahead: "
-                                         r"its interval is as wide as the largest"):
-        enough(np.array([60, 38]), [80, 95])
-    with pytest.warns(UserWarning, match=r"level=80 needs at least 9 .* there are 0: its interval is not known"):
-        enough(np.array([0]), [80])
+                                         r"it rests on the largest") as told:
+        enough(np.array([60, 38]), read_levels([80, 95], None))
+    assert len(told) == 1
+    with pytest.warns(UserWarning, match=r"level=80 needs at least 9 .* there are 0: it is not known"):
+        enough(np.array([0]), read_levels(80, None))
+    with pytest.warns(UserWarning, match=r"quantile=0.95 needs at least 19 "):
+        enough(np.array([18]), read_levels(None, [0.5, 0.95]))
 
 
 def test_too_few_errors_far_ahead_are_told():
@@ -131,6 +135,9 @@ def test_too_few_errors_far_ahead_are_told():
     forecaster = WindowForecaster(Ridge(), window=10, horizon=20).fit(np.sin(np.arange(200) / 3))
     with pytest.warns(UserWarning, match=r"level=80 needs at least 9 calibration errors a horizon, there are 1 20 rows ahead"):
         forecaster.predict(level=80)
+    with pytest.warns(UserWarning, match=r"quantile=0.9 needs at least 9 calibration errors") as told:
+        forecaster.backtest(np.sin(np.arange(200) / 3), n_splits=2, refit=True, quantiles=[0.9])
+    assert len(told) == 1, "one backtest, one warning"
 
 
 # -------------------------------------------------------------------------------------------------------------- rolling
@@ -249,7 +256,7 @@ def test_errors_are_pooled_in_units_of_their_series():
     check_table(calibration.corrections([0.1, 0.9]), [0.1, 0.9], panel, model, [60, 140], [80, 160], 20, scale, 2)
 
 
-@pytest.mark.parametrize("transform", [None, "log_return"])
+@pytest.mark.parametrize("transform", [None, "log", "log_return"])
 def test_past_forecasts(transform):
     panel, horizon, n = make_panel((30, 6), missing=0.05, seed=1), 3, 10
     first = np.array([22, 30])
@@ -268,7 +275,7 @@ def test_past_forecasts(transform):
 # ---------------------------------------------------------------------------------------------------------------- parts
 
 
-@pytest.mark.parametrize("transform", [None, "diff", "log_return"])
+@pytest.mark.parametrize("transform", [None, "diff", "log", "log_return"])
 @pytest.mark.parametrize("seasonality", [1, 4, 7, 24])
 def test_movement_scale(transform, seasonality):
     panel = make_panel((60, 20, 3, 1, 40), channels=2, missing=0.05, seed=4)
@@ -279,7 +286,7 @@ def test_movement_scale(transform, seasonality):
     expected = np.full((5, 2), np.nan)
     for s, c in itertools.product(range(5), range(2)):
         part = values[panel.bounds[s]:ends[s], c]
-        part = np.log(part) if transform == "log_return" else part
+        part = np.log(part) if transform in ("log", "log_return") else part
         for lag in (1, seasonality):
             changes = [abs(b - a) for a, b in zip(part, part[lag:]) if np.isfinite(a) and np.isfinite(b)]
             if changes and np.mean(changes) > 0:

@@ -124,8 +124,8 @@ def test_the_recursive_forecast_feeds_itself(series):
 
 
 @pytest.mark.parametrize("parameters", [
-    {"transform": "diff"}, {"transform": "log_return"}, {"scaler": "standard"}, {"scaler": "minmax"}, {"scaler": "robust"},
-    {"scaler": None}, {"baseline": "last"}, {"baseline": "seasonal", "seasonality": 25}, {"patch": 5},
+    {"transform": "diff"}, {"transform": "log"}, {"transform": "log_return"}, {"scaler": "standard"}, {"scaler": "minmax"},
+    {"scaler": "robust"}, {"transform": "log", "baseline": "last"}, {"scaler": None}, {"baseline": "last"}, {"baseline": "seasonal", "seasonality": 25}, {"patch": 5},
     {"transform": "diff", "baseline": "seasonal", "seasonality": 25}, {"strategy": "recursive"},
 ], ids=str)
 def test_every_setting_learns_a_wave(series, parameters):
@@ -472,6 +472,7 @@ NAN_TAIL = np.r_[np.arange(299.0), np.nan]
     ({"horizon": 0}, np.arange(300.0), "'horizon' parameter"),
     ({"patch": 7}, np.arange(300.0), "patch=7 must divide window=25"),
     ({"transform": "log_return"}, np.arange(300.0), "needs values above 0"),
+    ({"transform": "log"}, np.arange(300.0), "transform='log' needs values above 0"),
     ({"baseline": "last", "transform": "diff"}, np.arange(300.0), "leave one of them"),
     ({"baseline": "seasonal"}, np.arange(300.0), "needs a seasonality from 2"),
     ({"multivariate": True}, pd.Series(np.arange(300.0), DAYS), "multivariate"),

@@ -150,6 +150,7 @@ def check_walks(n=20, low=-0.03, high=0.005, **options):
 
 @pytest.mark.parametrize("options", [
     {}, {"scaler": "minmax", "transform": "diff"}, {"scaler": "robust", "transform": "log_return"}, {"scaler": "window"},
+    {"scaler": "standard", "transform": "log"},
     {"scaler": "window", "transform": "diff"}, {"baseline": "last", "local": True},
     {"strategy": "recursive", "past_covariates": ()}], ids=str)
 @pytest.mark.parametrize("kind", ["ridge", "gru"])

@@ -10,6 +10,7 @@ from panels import make_panel
 
 from tsrnn.data import sampling
 from tsrnn.data.sampling import WindowSamples, WindowSettings, can_read, fit_scaling, have_targets, seasonal_rows, with_series
+from tsrnn.data.scaling import CHANGES
 
 FINITE = {"rtol": 1e-9, "atol": 1e-9}
 TRANSFORMS = (None, "diff", "log_return")
@@ -24,7 +25,7 @@ PANELS = {
 
 
 def is_valid(transform, baseline):
-    return not (baseline == "last" and transform)
+    return not (baseline == "last" and transform in CHANGES)
 
 
 # ------------------------------------------------------------------------------------------------------- the definition
@@ -40,11 +41,11 @@ def series_at(panel, row):
 
 def step_at(panel, row, transform):
     """What the regressor sees of a row (C,); NaN where its series has nothing before it."""
-    if transform is None:
-        return panel.values[row]
+    space = np.log if transform in ("log", "log_return") else np.asarray
+    if transform not in CHANGES:
+        return space(panel.values[row])
     if row == series_at(panel, row)[1]:
         return np.full(panel.values.shape[1], np.nan)
-    space = np.log if transform == "log_return" else np.asarray
     return space(panel.values[row]) - space(panel.values[row - 1])
 
 
@@ -67,7 +68,7 @@ def naive_scaling(panel, origin, settings, ends):
     if settings.scaler is None:
         return np.zeros(window.shape[1]), np.ones(window.shape[1])
     if settings.scaler == "window":
-        center = window.mean(axis=0) if settings.transform is None else np.zeros(window.shape[1])
+        center = window.mean(axis=0) if settings.transform not in CHANGES else np.zeros(window.shape[1])
         return center, np.sqrt(((window - center) ** 2).mean(axis=0))
     rows = np.array([step_at(panel, r, settings.transform) for r in range(start, ends[s])])
     return spread_of(rows if len(rows) else window, settings.scaler)

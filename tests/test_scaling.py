@@ -7,18 +7,20 @@ from hypothesis import strategies as st
 from panels import make_panel
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-from tsrnn.data.scaling import FLAT, SCALERS, fit_scalers, from_space, from_steps, safe_scale, standardise, to_space, to_steps
+from tsrnn.data.scaling import CHANGES, FLAT, SCALERS, fit_scalers, from_space, from_steps, safe_scale, standardise, to_space, to_steps
 
 THEIRS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
 
 
-@pytest.mark.parametrize("transform", [None, "diff", "log_return"])
+@pytest.mark.parametrize("transform", [None, "log", "diff", "log_return"])
 def test_steps_lead_back_to_levels(transform):
     panel = make_panel((12, 1, 7, 2), channels=2, seed=1)
     steps = to_steps(panel.values, panel.bounds, transform)
     for start, stop in zip(panel.bounds[:-1], panel.bounds[1:]):
-        if transform is None:
-            np.testing.assert_array_equal(steps[start:stop], panel.values[start:stop])
+        if transform in (None, "log"):
+            levels = panel.values[start:stop]
+            np.testing.assert_array_equal(steps[start:stop], levels if transform is None else np.log(levels))
+            np.testing.assert_allclose(from_steps(steps[None, start:stop], levels[None, 0], transform)[0], levels, rtol=1e-13)
             continue
         assert np.isnan(steps[start]).all() and np.isfinite(steps[start + 1:stop]).all()
         for last in range(start, stop - 1):
@@ -27,7 +29,7 @@ def test_steps_lead_back_to_levels(transform):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(1e-6, 1e9), min_size=2, max_size=30), st.sampled_from(["diff", "log_return"]))
+@given(st.lists(st.floats(1e-6, 1e9), min_size=2, max_size=30), st.sampled_from(CHANGES))
 def test_inversion_is_exact(levels, transform):
     values = np.array(levels)[:, None]
     steps = to_steps(values, np.array([0, len(values)]), transform)
@@ -45,6 +47,13 @@ def test_steps_by_hand():
     values[1] = nan
     np.testing.assert_array_equal(to_steps(values, np.array([0, 5]), "diff")[:, 0], [nan, nan, nan, 8, 30])
     assert to_steps(values, np.array([0, 5]), None) is values
+
+
+@pytest.mark.parametrize("transform", ["log", "log_return"])
+def test_forecasts_that_run_off_stay_positive_numbers(transform):
+    levels = from_space(np.array([-1e4, 0.0, 1e4, np.nan]), transform)
+    assert levels[0] > 0 and levels[1] == 1 and np.isfinite(levels[2]) and np.isnan(levels[3])
+    assert np.isfinite(to_space(levels[:3], transform)).all()
 
 
 def test_steps_of_several_quantiles_share_the_last_level():

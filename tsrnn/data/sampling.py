@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsrnn.data.panel import Panel
-from tsrnn.data.scaling import fit_scalers, safe_scale, spread, standardise, to_steps
+from tsrnn.data.scaling import CHANGES, fit_scalers, safe_scale, spread, standardise, to_steps
 
 SLICE = 1 << 16  # values of samples that are scaled at a time, in float64: what a block takes beside its own memory
 
@@ -28,7 +28,7 @@ class WindowSettings:
     @property
     def reach(self) -> int:
         """Rows up to the origin that a forecast looks at."""
-        return self.window + (self.transform is not None)
+        return self.window + (self.transform in CHANGES)
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -157,7 +157,7 @@ class WindowSamples:
         return X.reshape(len(rows), self.steps, self.channels), None if y is None else y.reshape(len(rows), self.n_outputs)
 
     def restore(self, origins: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        """What outputs (n, H, C, Q) in a window's units stand for: levels, or steps where there is a transform."""
+        """What outputs (n, H, C, Q) in a window's units stand for, in the units of `to_steps`."""
         _, center, scale = self._scaled(origins)
         return outputs * scale[:, None, :, None] + self._base(origins, center)[..., None]
 
@@ -176,7 +176,7 @@ class WindowSamples:
 
     def _own(self, seen: np.ndarray, otherwise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre and scale (n, C) of windows by themselves; the scale is `otherwise` (n, C) where a window does not move."""
-        if self.settings.transform is None:
+        if self.settings.transform not in CHANGES:
             center, scale = seen.mean(axis=1), seen.std(axis=1)
         else:  # changes are measured from none at all: their mean in a window is mostly chance
             center, scale = np.zeros_like(otherwise), np.sqrt(np.mean(np.square(seen), axis=1))

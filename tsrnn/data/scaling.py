@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-TRANSFORMS = ("diff", "log_return")
+CHANGES = ("diff", "log_return")  # transforms that lose the level; one row is needed to get it back
+LOGARITHMS = ("log", "log_return")
+TRANSFORMS = ("diff", "log", "log_return")
 SCALERS = ("standard", "minmax", "robust")
+MOST_LOG = 700.0  # the exponential of more is no float
 FLAT = 1e-9  # a spread below this share of the values' size is rounding, not movement
 
 
 def to_steps(values: np.ndarray, bounds: np.ndarray, transform: str | None) -> np.ndarray:
-    """What a regressor sees of the levels: the levels themselves, or the change that leads to each row.
+    """What a regressor sees of the levels: these or their logarithms, or the change that leads to each row.
 
     Parameters
     ----------
     values : float64 array of shape (rows, C)
     bounds : int64 array of shape (S + 1,)
         Series s has the rows ``bounds[s]`` to ``bounds[s + 1] - 1``.
-    transform : {None, "diff", "log_return"}
+    transform : {None, "diff", "log", "log_return"}
 
     Returns
     -------
     array of shape (rows, C)
-        With a transform NaN in each series' first row; without one `values` itself, not a copy.
+        Changes are NaN in each series' first row; without a transform `values` itself, not a copy.
 
     Raises
     ------
     ValueError
-        For "log_return" of values that are not positive.
+        For logarithms of values that are not positive.
     """
-    if transform is None:
-        return values
+    if transform not in CHANGES:
+        return to_space(values, transform)
     space, steps = to_space(values, transform), np.full(values.shape, np.nan)
     np.subtract(space[1:], space[:-1], out=steps[1:])
     steps[bounds[:-1][bounds[:-1] < len(steps)]] = np.nan
@@ -38,18 +41,18 @@ def to_steps(values: np.ndarray, bounds: np.ndarray, transform: str | None) -> n
 
 
 def to_space(values: np.ndarray, transform: str | None) -> np.ndarray:
-    """Levels in the units in which forecasts err: logarithms for "log_return", else as they are."""
-    if transform != "log_return":
+    """Levels in the units in which forecasts err: logarithms where the transform takes them, else as they are."""
+    if transform not in LOGARITHMS:
         return values
     if (values <= 0).any():
-        raise ValueError(f"transform='log_return' needs values above 0, y holds {np.nanmin(values):g}; use transform='diff', "
-                         "or drop these rows first.")
+        raise ValueError(f"transform={transform!r} needs values above 0, y holds {np.nanmin(values):g}; use transform='diff' "
+                         "or None, or drop these rows first.")
     return np.log(values)
 
 
 def from_space(values: np.ndarray, transform: str | None) -> np.ndarray:
-    """The reverse of `to_space`."""
-    return np.exp(values) if transform == "log_return" else values
+    """The reverse of `to_space`; a forecast that ran off stays a positive number."""
+    return np.exp(np.clip(values, -MOST_LOG, MOST_LOG)) if transform in LOGARITHMS else values
 
 
 def from_steps(steps: np.ndarray, last: np.ndarray, transform: str | None) -> np.ndarray:
@@ -60,10 +63,10 @@ def from_steps(steps: np.ndarray, last: np.ndarray, transform: str | None) -> np
     steps : array of shape (n, H, ...)
     last : array of shape (n, ...)
         The level before the first step; its trailing axes must broadcast.
-    transform : {None, "diff", "log_return"}
+    transform : {None, "diff", "log", "log_return"}
     """
-    if transform is None:
-        return steps
+    if transform not in CHANGES:
+        return from_space(steps, transform)
     return from_space(to_space(last, transform)[:, None] + np.cumsum(steps, axis=1), transform)
 
 

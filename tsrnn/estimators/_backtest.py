@@ -11,6 +11,7 @@ from sklearn.base import clone
 from tsrnn.data.mirror import to_long
 from tsrnn.data.panel import Panel
 from tsrnn.data.splitting import cutoffs, until
+from tsrnn.estimators._calibration import enough
 from tsrnn.estimators._levels import Wanted
 from tsrnn.estimators._repeat import Repeat
 from tsrnn.progress import track
@@ -29,7 +30,9 @@ def run_backtest(forecaster: Any, y: Any, X: Any, n_splits: Any, step: Any, refi
     panel = forecaster._read(y, X)
     cuts = cutoffs(panel, n_splits, step, horizon)
     runs = [cuts[first:first + (refit or n_splits)] for first in range(0, n_splits, refit or n_splits)]
-    found = [_run(forecaster, panel, run, wanted) for run in track(runs, "cutoffs", forecaster.verbose and len(runs) > 1)]
+    shown = track(runs, "cutoffs", forecaster.verbose and len(runs) > 1)
+    found, counts = zip(*[_run(forecaster, panel, run, wanted) for run in shown])
+    enough(np.min(counts, axis=0), wanted)
     real = cuts >= panel.bounds[:-1]  # the others had not begun
     columns = {name: np.concatenate([part[name] for part in found])[real] for name in found[0]}
     for name, season in {"naive": 1, "seasonal_naive": forecaster.seasonality}.items():
@@ -39,8 +42,8 @@ def run_backtest(forecaster: Any, y: Any, X: Any, n_splits: Any, step: Any, refi
     return to_long(panel, columns, cuts[real])
 
 
-def _run(forecaster: Any, panel: Panel, cuts: np.ndarray, wanted: list[Wanted]) -> Columns:
-    """Columns (n, S, H, C) for cutoffs (n, S): one fit before the first of them, and no more."""
+def _run(forecaster: Any, panel: Panel, cuts: np.ndarray, wanted: list[Wanted]) -> tuple[Columns, np.ndarray]:
+    """Columns (n, S, H, C) for cutoffs (n, S), and the fewest errors (H,) behind one: one fit before the first, no more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a copy's skill is not what was asked for
         fitted = clone(forecaster)._fit_panel(until(panel, cuts[0]))
@@ -54,8 +57,10 @@ def _run(forecaster: Any, panel: Panel, cuts: np.ndarray, wanted: list[Wanted]) 
         keep = start.truth.shape[1] + int((cuts[-1] - cuts[0]).max())
         rolled = fitted._rolled(until(panel, cuts[-1]), start, keep)
         corrections = rolled.corrections([w.q for w in wanted])
-    parts = []
+    parts, counts = [], []
     for at, forecast in zip(cuts, outputs):
         known = None if corrections is None else corrections.at(cuts[-1] - at)
-        parts.append(fitted._columns(forecast, wanted, known, fitted._scale_of(panel)))
-    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+        columns, count = fitted._columns(forecast, wanted, known, fitted._scale_of(panel))
+        parts.append(columns)
+        counts.append(count)
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}, np.min(counts, axis=0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tsrnn.data.panel import Panel
 from tsrnn.data.scaling import to_space
+from tsrnn.estimators._levels import Wanted
 
 MOST_VALUES = 4_000_000  # of forecasts that a calibration set keeps
 FEWEST_ORIGINS = 100     # a series, whatever the number of values
@@ -154,17 +155,17 @@ def rank(n: int, q: float) -> int:
     return int(np.clip(k, 1, n))
 
 
-def enough(counts: np.ndarray, levels: Sequence[float]) -> None:
-    """Warns where so many errors a horizon (H,) are too few for what the levels promise."""
+def enough(counts: np.ndarray, wanted: Sequence[Wanted]) -> None:
+    """Warns where so many errors a horizon (H,) are too few for the intervals and quantiles that are wanted."""
     fewest = int(np.min(counts))
-    for level in levels:
-        needed = int(np.ceil(round(200 / (100 - level), 9))) - 1
-        if fewest < needed:
+    for one in wanted:
+        needed = int(np.ceil(round(1 / min(one.q, 1 - one.q), 9))) - 1
+        if fewest < needed and not one.label.startswith("hi"):  # as much is said of the lower end
+            what = f"quantile={one.q:g}" if one.level is None else f"level={one.level:g}"
             where = f" {int(np.argmin(counts)) + 1} rows ahead" if len(counts) > 1 else ""
-            what = "is as wide as the largest of them and may cover less" if fewest else "is not known"
-            warnings.warn(f"level={level:g} needs at least {needed} calibration errors a horizon, there are {fewest}{where}: "
-                          f"its interval {what}. Take a larger validation_fraction, or a lower level.", UserWarning,
-                          stacklevel=4)
+            how = "rests on the largest of them and may cover less" if fewest else "is not known"
+            warnings.warn(f"{what} needs at least {needed} calibration errors a horizon, there are {fewest}{where}: it {how}. "
+                          "Take a larger validation_fraction, or one that is nearer the middle.", UserWarning, stacklevel=4)
 
 
 def movement_scale(panel: Panel, ends: np.ndarray, transform: str | None, seasonality: int) -> np.ndarray:

@@ -205,7 +205,9 @@ class BaseForecaster(Parameterised):
         short, origins = self._ahead(panel, X, horizon)
         outputs = self._model.outputs(short, origins, horizon)
         corrections = self._calibrated(horizon).corrections([w.q for w in wanted]) if wanted else None
-        return to_output(panel, self._columns(outputs, wanted, corrections, self._scale_of(panel)), horizon)
+        columns, counts = self._columns(outputs, wanted, corrections, self._scale_of(panel))
+        enough(counts, wanted)
+        return to_output(panel, columns, horizon)
 
     def _histories(self, y, X, horizon: int) -> tuple[Panel, Any]:
         """What to forecast from, and the covariates that are left for the future."""
@@ -264,18 +266,17 @@ class BaseForecaster(Parameterised):
         return own
 
     def _columns(self, outputs: np.ndarray, wanted: list[Wanted], corrections: Corrections | None, scale: np.ndarray,
-                 ) -> dict[str, np.ndarray]:
-        """Columns (S, H, C) by name from outputs (S, H, C, Q) in levels, all of one moment."""
+                 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Columns (S, H, C) by name from outputs (S, H, C, Q) in levels, all of one moment; and the errors (H,) behind them."""
         columns = {self._name: quantile_of(outputs, self._model.quantiles, None)}
         if corrections is None:
-            return columns
+            return columns, np.zeros(outputs.shape[1], np.int64)
         space, n = to_space(outputs, self._transform), outputs.shape[1]
-        errors, count = corrections.table()
-        enough(count[:n], sorted({w.level for w in wanted if w.level is not None}))
+        errors, counts = corrections.table()
         bands = np.stack([quantile_of(space, self._model.quantiles, w.q) + errors[:n, i, None] * scale[:, None]
                           for i, w in enumerate(wanted)], axis=-1)
         bands = from_space(np.sort(bands, axis=-1), self._transform)  # quantiles never cross
-        return columns | {f"{self._name}-{w.label}": bands[..., i] for i, w in enumerate(wanted)}
+        return columns | {f"{self._name}-{w.label}": bands[..., i] for i, w in enumerate(wanted)}, counts[:n]
 
     # ------------------------------------------------------------------------------------------------ after the fit
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from tsrnn.data.panel import Panel
 from tsrnn.data.sampling import WindowSettings
-from tsrnn.data.scaling import SCALERS, TRANSFORMS, to_space
+from tsrnn.data.scaling import CHANGES, SCALERS, TRANSFORMS, to_space
 from tsrnn.estimators._declare import param
 from tsrnn.estimators._forecaster import BaseForecaster
 from tsrnn.estimators._params import POSITIVE_INT
@@ -69,12 +69,12 @@ class WindowForecaster(BaseForecaster):
                                                          'each from the '
         "ones before.")
     transform: str | None = param(
-        None, [StrOptions(set(TRANSFORMS)), None], "What the regressor sees and forecasts in place of the levels: their "
-                                                   "changes from row "
-        "to row, plain or of the logarithm.  Forecasts are levels again.")
+        None, [StrOptions(set(TRANSFORMS)), None], "What the regressor sees and forecasts in place of the levels: "
+        'their logarithm ("log"), or the changes from row to row, plain ("diff") or of the logarithm ("log_return").  Forecasts '
+        "are levels again.")
     scaler: str | None = param(
-        "window", [StrOptions({"window", *SCALERS}), None], '"window" scales each window by its own mean and deviation (with a '
-        "`transform` by its deviation from 0); the others scale each series, by its training rows alone.  Covariates are "
+        "window", [StrOptions({"window", *SCALERS}), None], '"window" scales each window by its own mean and deviation '
+        "(changes by their deviation from 0); the others scale each series, by its training rows alone.  Covariates are "
         "standardised "
         "unless it is None.")
     baseline: str | None = param(
@@ -100,7 +100,7 @@ class WindowForecaster(BaseForecaster):
         self._validate_params()
         for wrong, message in (
             (self.window % self.patch, f"patch={self.patch} must divide window={self.window}; a step is {self.patch} rows."),
-            (self.baseline == "last" and self._transform, f"baseline='last' and transform={self.transform!r} both measure "
+            (self.baseline == "last" and self._transform in CHANGES, f"baseline='last' and transform={self.transform!r} both measure "
                                                           "from the last "
              "value; leave one of them at None."),
             (self.baseline == "seasonal" and not 1 < self.seasonality <= self.window,

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsrnn.data.mirror import labels, panel_future
 from tsrnn.data.panel import Panel, read_panel
 from tsrnn.data.reading import read_numbers
+from tsrnn.data.scaling import CHANGES
 from tsrnn.data.sessions import sessions, usual_sessions
 from tsrnn.data.stocks import ALONE, OHLCV, Stocks, feature_matrix, read_stocks, tidy_name
 from tsrnn.estimators._declare import param
@@ -66,9 +67,9 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
                                                     "session; `transform` is for prices only.")
     features: Sequence[str] = param(
         OHLCV, ["array-like"], "Columns of the frame in any spelling (\"Adj Close\", \"adj_close\"), and indicators such as "
-        "\"rsi_14\" or \"volatility_20\" (`tsrnn.data.indicators.INDICATORS`).  The target itself is always seen.  With a "
-        "`transform`, or returns as the target, open, high, low, volume and adj_close enter as changes, without as they are; "
-        "other columns always as they are.")
+        "\"rsi_14\" or \"volatility_20\" (`tsrnn.data.indicators.INDICATORS`).  The target itself is always seen.  Where "
+        "changes are forecast (`transform`, or returns as the target), open, high, low, volume and adj_close enter as changes "
+        "too, else as they are; other columns always as they are.")
     calendar: Any = param(
         None, [object], "Sessions to come: a pandas offset or holiday calendar, their dates, or a calendar of "
         "exchange_calendars or pandas_market_calendars.  None: weekdays (the days of the week of the history where these are "
@@ -217,7 +218,7 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
 
     def _features(self, frame: pd.DataFrame, name: Any, names: list[str]) -> np.ndarray:
         try:
-            table = feature_matrix(frame, names, self.transform is not None or self.target == "return")
+            table = feature_matrix(frame, names, self.transform in CHANGES or self.target == "return")
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         return read_numbers(table, f"a feature of {name}") if table.size else table
