@@ -16,7 +16,6 @@ from tsrnn.data.splitting import until
 from tsrnn.estimators import _calibration
 from tsrnn.estimators._calibration import Corrections, calibrate, enough, movement_scale, past_forecasts, quantile_of, rank
 from tsrnn.estimators._levels import read_levels
-from tsrnn.estimators._levels import read_levels
 from tsrnn.estimators._repeat import Repeat
 
 pytestmark = pytest.mark.filterwarnings("ignore:skill_")
@@ -138,6 +137,19 @@ def test_too_few_errors_far_ahead_are_told():
     with pytest.warns(UserWarning, match=r"quantile=0.9 needs at least 9 calibration errors") as told:
         forecaster.backtest(np.sin(np.arange(200) / 3), n_splits=2, refit=True, quantiles=[0.9])
     assert len(told) == 1, "one backtest, one warning"
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_calendar_is_known_ahead_of_the_last_rows(refit):
+    """With calendar features as many errors count as without; not so with covariates whose future nobody knows yet."""
+    y = pd.Series(10 + np.sin(np.arange(200) / 3), pd.date_range("2024", periods=200, freq="h"))
+    counts = []
+    for features in ((), ("hour",)):
+        forecaster = WindowForecaster(Ridge(), window=10, horizon=8, calendar_features=features, refit=refit).fit(y[:180])
+        forecaster.update(y[180:185])
+        counts.append(forecaster._calibration.corrections([0.5]).table()[1])
+    np.testing.assert_array_equal(*counts)
+    np.testing.assert_array_equal(counts[0], np.minimum(18 - np.arange(8) + 5, 18))  # a tenth of 180, and the new ones
 
 
 # -------------------------------------------------------------------------------------------------------------- rolling

@@ -160,16 +160,11 @@ def test_yfinance_is_quiet_and_left_as_it_was(caplog, yahoo):
 
 def test_a_new_process_is_quiet_too(data_home):
     """yfinance sets warning filters of its own when it is imported."""
-    code = ("import sys; sys.path.insert(0, sys.argv[1]); import pytest, frames\n"
-            "from tsrnn.datasets import fetch_prices\nassert 'yfinance' not in sys.modules\n"
-            "real = __import__('tsrnn.datasets._yahoo', fromlist=['x']).download\n"
-            "def play(*a, **k):\n"
-            "    import warnings\n"
-            "    with warnings.catch_warnings():\n"
-            "        played = frames.Yahoo().install(pytest.MonkeyPatch())\n"
-            "    played.answers['AAPL'] = frames.chart('AAPL', frames.days())\n"
-            "    return real(*a, **k)\n"
-            "import tsrnn.datasets._yahoo as module; module.download = play\n"
+    code = ("import sys; sys.path.insert(0, sys.argv[1]); import pytest, frames\nfrom tsrnn.datasets import "
+            "fetch_prices\nassert 'yfinance' not in sys.modules\nreal = __import__('tsrnn.datasets._yahoo', "
+            "fromlist=['x']).download\ndef play(*a, **k):\n    import warnings\n    with warnings.catch_warnings():\n        "
+            "played = frames.Yahoo().install(pytest.MonkeyPatch())\n    played.answers['AAPL'] = frames.chart('AAPL', "
+            "frames.days())\n    return real(*a, **k)\nimport tsrnn.datasets._yahoo as module; module.download = play\n"
             "print(len(fetch_prices('AAPL', '2024-01-01', '2024-02-01')))")
     done = subprocess.run([sys.executable, "-W", "default", "-c", code, os.path.dirname(__file__)], capture_output=True,
                           text=True, env={**os.environ, "TSRNN_DATA_HOME": str(data_home)}, timeout=120)

@@ -124,8 +124,9 @@ def test_the_recursive_forecast_feeds_itself(series):
 
 
 @pytest.mark.parametrize("parameters", [
-    {"transform": "diff"}, {"transform": "log"}, {"transform": "log_return"}, {"scaler": "standard"}, {"scaler": "minmax"},
-    {"scaler": "robust"}, {"transform": "log", "baseline": "last"}, {"scaler": None}, {"baseline": "last"}, {"baseline": "seasonal", "seasonality": 25}, {"patch": 5},
+    {"transform": "diff"}, {"transform": "log"}, {"transform": "log_return"}, {"transform": "log", "baseline": "last"},
+    {"scaler": "standard"}, {"scaler": "minmax"}, {"scaler": "robust"}, {"scaler": None},
+    {"baseline": "last"}, {"baseline": "seasonal", "seasonality": 25}, {"patch": 5},
     {"transform": "diff", "baseline": "seasonal", "seasonality": 25}, {"strategy": "recursive"},
 ], ids=str)
 def test_every_setting_learns_a_wave(series, parameters):

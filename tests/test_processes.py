@@ -175,9 +175,8 @@ ENDINGS = {
     "two daemon threads are fitting": "[threading.Thread(target=endless.fit, args=(X, y), daemon=True).start() for _ in '12']; "
         "time.sleep(0.3)",
     "another thread is fitting": "threading.Thread(target=fit_and_predict).start()",
-    "an exit handler fits, beside a daemon thread": "import atexit; "
-        "atexit.register(lambda: (check(fit_and_predict()), print('fitted'))); "
-        "threading.Thread(target=endless.fit, args=(X, y), daemon=True).start(); time.sleep(0.3)",
+    "an exit handler fits, beside a daemon thread": "import atexit; atexit.register(lambda: (check(fit_and_predict()), "
+        "print('fitted'))); threading.Thread(target=endless.fit, args=(X, y), daemon=True).start(); time.sleep(0.3)",
     "a fit is left by an exception": "model(on_epoch_end=lambda epoch, logs: sys.exit(0)).fit(X, y)",
     "Ctrl-C has ended a fit": "import signal; threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start(); "
         "warnings.simplefilter('ignore'); endless.fit(X, y).predict(X)",

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from panels import make_panel
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-from tsrnn.data.scaling import CHANGES, FLAT, SCALERS, fit_scalers, from_space, from_steps, safe_scale, standardise, to_space, to_steps
+from tsrnn.data.scaling import (
+    CHANGES,
+    FLAT,
+    SCALERS,
+    fit_scalers,
+    from_space,
+    from_steps,
+    safe_scale,
+    standardise,
+    to_space,
+    to_steps,
+)
 
 THEIRS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
 

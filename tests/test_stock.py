@@ -529,7 +529,7 @@ def test_holidays_and_gaps_stay(frame):
 def test_the_embedded_prices(prices):
     forecaster = StockForecaster(net(), features=[*OHLCV, "rsi_14"]).fit(prices)
     assert forecaster.predict(level=80).index[0] == pd.Timestamp("2008-10-15")
-    assert StockForecaster()._regressor.get_params()["hidden_layer_sizes"] == (32,)
+    assert StockForecaster()._regressor.get_params()["hidden_layer_sizes"] == (16,)
 
 
 def test_the_paper_s_network():

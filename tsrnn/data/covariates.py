@@ -299,7 +299,8 @@ def find_future(X, form, ids, times, horizon: int) -> np.ndarray:
         found = _find_shared(frame, times, n_series, horizon)
     else:
         if len(frame) != horizon:
-            raise ValueError(f"X has {len(frame)} rows, horizon={horizon} needs {horizon}: those right after the end of y.")
+            raise ValueError(f"X has {len(frame)} rows, horizon={horizon} needs {horizon}: those right after "
+                             "the end of y, no fewer than the fitted horizon has.")
         found = np.tile(np.arange(horizon), n_series)
     known = _numbers_at(frame, form.known, found, n_series * horizon)
     if np.isnan(known).any():

@@ -102,8 +102,7 @@ def _by_ticker(y: pd.DataFrame) -> dict[Any, pd.DataFrame]:
     fields = next((number for number, labels in enumerate(levels) if "close" in labels), None)
     if y.columns.nlevels != 2 or fields is None:
         raise ValueError(f"the columns have {y.columns.nlevels} levels such as {y.columns[0]}; pass one frame a stock, or "
-                         "fields "
-                         "(open, high, low, close, volume) in one level and tickers in the other.")
+                         "fields (open, high, low, close, volume) in one level and tickers in the other.")
     tickers = y.columns.get_level_values(1 - fields).unique()
     # where calendars were joined, a row may hold no session of this stock
     return {ticker: y.xs(ticker, axis=1, level=1 - fields).dropna(how="all") for ticker in tickers}
@@ -205,8 +204,7 @@ def _check_zones(frames: dict[Any, pd.DataFrame]) -> None:
     if len(zones) > 1:
         (zone, name), (other_zone, other), *_ = zones.items()
         raise ValueError(f"the dates of {name} have the time zone {zone}, those of {other} {other_zone}; make all of them "
-                         "local "
-                         "dates without a zone: frame.tz_localize(None).")
+                         "local dates without a zone: frame.tz_localize(None).")
 
 
 def _mend(frames: dict[Any, pd.DataFrame]) -> dict[Any, pd.DataFrame]:

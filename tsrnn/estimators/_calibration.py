@@ -188,8 +188,15 @@ def movement_scale(panel: Panel, ends: np.ndarray, transform: str | None, season
     return np.where(known, scale, typical)
 
 
-def calibrate(panel: Panel, model: Any, first_rows: np.ndarray, scale: np.ndarray, horizon: int,
-              transform: str | None) -> Calibration:
+class Longer(NamedTuple):
+    """A panel with rows to come behind each series, of which covariates alone are known."""
+
+    panel: Panel
+    shift: np.ndarray  # (S,) from a row's number without them to its number here
+
+
+def calibrate(panel: Panel, model: Any, first_rows: np.ndarray, scale: np.ndarray, horizon: int, transform: str | None,
+              longer: Longer | None = None) -> Calibration:
     """Forecasts from all origins whose targets begin at ``first_rows`` (S,) or later, and what came.
 
     Parameters
@@ -198,24 +205,27 @@ def calibrate(panel: Panel, model: Any, first_rows: np.ndarray, scale: np.ndarra
     model : has ``outputs(panel, origins, horizon) -> (n, H, C, Q)`` and ``quantiles``
     first_rows : int64 array of shape (S,)
         Targets before these rows were learnt from.
+    longer : Longer, optional
+        To forecast from; without it the last origins have no forecasts where there are covariates known ahead.
     """
     longest = int(np.max(panel.bounds[1:] - first_rows, initial=1))
     per_origin = panel.n_series * horizon * len(panel.channels) * max(1, len(model.quantiles))
     length = min(longest, max(FEWEST_ORIGINS, MOST_VALUES // per_origin))
     first, n = np.maximum(first_rows - 1, panel.bounds[:-1]), length + horizon  # of the last H not everything is known yet
-    truth, outputs = past_forecasts(panel, model, first, n, horizon, transform)
+    truth, outputs = past_forecasts(panel, model, first, n, horizon, transform, longer)
     return Calibration(truth, outputs, model.quantiles, scale, length, panel.bounds[1:] - first_rows)
 
 
-def past_forecasts(panel: Panel, model: Any, first: np.ndarray, n: int, horizon: int,
-                   transform: str | None) -> tuple[np.ndarray, np.ndarray]:
+def past_forecasts(panel: Panel, model: Any, first: np.ndarray, n: int, horizon: int, transform: str | None,
+                   longer: Longer | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Truth (S, n, H, C) and outputs (S, n, H, C, Q) for the last n origins of each series, none before ``first`` (S,)."""
     shape = (panel.n_series, n, horizon, len(panel.channels))
     truth = np.full(shape, np.nan)
     outputs = np.full((*shape, max(1, len(model.quantiles))), np.nan)
     rows = panel.bounds[1:, None] - n + np.arange(n)
     real = rows >= first[:, None]
-    outputs[real] = to_space(model.outputs(panel, rows[real], horizon), transform)
+    source, shift = longer or Longer(panel, np.zeros(panel.n_series, np.int64))
+    outputs[real] = to_space(model.outputs(source, (rows + shift[:, None])[real], horizon), transform)
     ahead = rows[real][:, None] + np.arange(1, horizon + 1)
     last = np.broadcast_to(panel.bounds[1:, None], rows.shape)[real][:, None]
     known = ahead < last

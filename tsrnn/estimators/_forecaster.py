@@ -19,6 +19,7 @@ from tsrnn.estimators._backtest import run_backtest
 from tsrnn.estimators._calibration import (
     Calibration,
     Corrections,
+    Longer,
     calibrate,
     enough,
     movement_scale,
@@ -40,16 +41,14 @@ class BaseForecaster(Parameterised):
 
     horizon: int = param(1, [POSITIVE_INT], "Rows to forecast.")
     seasonality: int = param(
-        1, [POSITIVE_INT], "Rows of a season, 24 for hours of a day; 1 is none.  `seasonal_skill_`, `score` and the scale of "
-                           "a panel's "
-        "errors go by it.")
+        1, [POSITIVE_INT], "Rows of a season, 24 for hours of a day; 1 is none.  `seasonal_skill_`, `score` and the scale of a "
+        "panel's errors go by it.")
     multivariate: bool = param(
         False, ["boolean"], "Joins the columns of a wide frame as channels of one series; else they are series of one model.")
     validation_fraction: float = param(
         0.1, [Interval(Real, 0, 0.5, closed="left")],
         "Share of the rows in each part that is held out at the end, at least `horizon` rows.  With 0 there are no intervals "
-        "and "
-        "no `skill_`.")
+        "and no `skill_`.")
     verbose: bool | int = param(False, ["verbose"], "Shows progress.")
 
     history_: Panel
@@ -99,7 +98,8 @@ class BaseForecaster(Parameterised):
         fitted: dict[str, Any] = {"_calibration": None, "skill_": np.nan, "seasonal_skill_": np.nan}
         if self.validation_fraction:
             scale = movement_scale(panel, parts[-2], self._transform, self.seasonality)
-            fitted["_calibration"] = calibrate(panel, model, parts[-2], scale, self.horizon, self._transform)
+            fitted["_calibration"] = calibrate(panel, model, parts[-2], scale, self.horizon, self._transform,
+                                               self._longer(panel))
             for name, season in (("skill_", 1), ("seasonal_skill_", self.seasonality)):
                 fitted[name] = self._skill(panel, fitted["_calibration"], season)
         fitted["_model"] = self._train_again(panel, model)
@@ -120,6 +120,14 @@ class BaseForecaster(Parameterised):
     def _train_again(self, panel: Panel, model: Any) -> Any:
         """The model for forecasts, once the held-out parts have told what they can."""
         return model
+
+    def _longer(self, panel: Panel) -> Longer | None:
+        """The calendar of the rows to come, where nothing else is known ahead."""
+        if not panel.known.shape[1] or panel.form.known:
+            return None
+        rows = int(np.diff(panel.bounds).max())
+        longer, origins = tail(panel, rows, self.horizon, read_future(panel, None, self.horizon, self._calendar))
+        return Longer(longer, origins + 1 - panel.bounds[1:])
 
     def _skill(self, panel: Panel, calibration: Calibration, season: int) -> float:
         """1 - error / error of the naive forecast, in levels, each series in units of its own naive error."""
@@ -153,8 +161,7 @@ class BaseForecaster(Parameterised):
         if len(skipped) == n_series:
             what = "The series" if n_series == 1 else f"None of the {n_series} series"
             raise ValueError(f"{what} can{'not' if n_series == 1 else ''} be forecast from its end: "
-                             f"{next(iter(skipped.values()))}; fill or "
-                             "drop these rows, or take a smaller window.")
+                             f"{next(iter(skipped.values()))}; fill or drop these rows, or take a smaller window.")
 
     def _report(self) -> None:
         """What a user should hear about the fit."""
@@ -162,8 +169,7 @@ class BaseForecaster(Parameterised):
             shown = "; ".join(f"{name}: {reason}" for name, reason in list(self.skipped_.items())[:3])
             more = "; ..." if len(self.skipped_) > 3 else ""
             warnings.warn(f"{len(self.skipped_)} of {self.history_.n_series} series cannot be forecast ({shown}{more}); "
-                          "skipped_ has them "
-                          "all.", UserWarning, stacklevel=4)
+                          "skipped_ has them all.", UserWarning, stacklevel=4)
         if self.skill_ < 0:
             warnings.warn(f"skill_={self.skill_:.3f}: on the rows held out, repeating the last value does better than "
                           f"{self._name}.", UserWarning, stacklevel=4)
@@ -248,8 +254,7 @@ class BaseForecaster(Parameterised):
                              "one.")
         if horizon > self._calibration.horizon:
             raise ValueError(f"horizon={horizon} has no intervals beyond the fitted horizon={self._calibration.horizon}; fit "
-                             "with a longer "
-                             "one, or leave out level and quantiles.")
+                             "with a longer one, or leave out level and quantiles.")
         return self._calibration
 
     def _scale_of(self, panel: Panel) -> np.ndarray:
@@ -310,7 +315,8 @@ class BaseForecaster(Parameterised):
         new = np.diff(panel.bounds) - np.diff(self.history_.bounds)
         first = panel.bounds[1:] - new - self.horizon
         n = int(new.max()) + self.horizon
-        past = past_forecasts(panel, self._model, np.maximum(first, panel.bounds[:-1]), n, self.horizon, self._transform)
+        past = past_forecasts(panel, self._model, np.maximum(first, panel.bounds[:-1]), n, self.horizon, self._transform,
+                              self._longer(panel))
         return calibration.roll(*past, new, keep)
 
     def simulate(self, n_paths: int, horizon=None, X=None, *, random_state=None):

@@ -55,10 +55,9 @@ class WindowModel:
         stop = origins_of(good, parts[1], parts[2], settings.horizon) if len(parts) > 2 else train[:0]
         if not len(train):
             raise TooShortError(f"window={settings.window} and horizon={settings.horizon} need "
-                                f"{settings.reach + settings.horizon} rows "
-                                f"without missing values to learn from, y has {int((parts[1] - parts[0]).max())} rows in the "
-                                "training "
-                                "part; pass more rows, a smaller window, a shorter horizon or a smaller validation_fraction.")
+                                f"{settings.reach + settings.horizon} rows without missing values to learn from, y has "
+                                f"{int((parts[1] - parts[0]).max())} rows in the training part; pass more rows, a smaller "
+                                "window, a shorter horizon or a smaller validation_fraction.")
         self.last_target = int(train.max()) + settings.horizon
         if self._is_ours and (epochs or not len(stop)):
             self.regressor.set_params(early_stopping=False, **({"max_iter": epochs} if epochs else {}))
@@ -110,7 +109,7 @@ class WindowModel:
         Parameters
         ----------
         panel : Panel
-            Any series; those of the fit are scaled as then, others by their own history.
+            Any series; those of the fit are scaled as then, each window of others by itself.
         origins : int64 array of shape (n,)
         horizon : int
             One that is longer than the regressor's is reached by forecasting from forecasts.
@@ -212,8 +211,7 @@ class LocalModel:
         unknown = [name for name in panel.ids if name not in self.models and name not in self.skipped]
         if unknown:
             raise ValueError(f"local=True has a regressor for each series of the fit and none for {unknown[0]!r}; fit with "
-                             "local=False to "
-                             "forecast others.")
+                             "local=False to forecast others.")
         out = np.full((len(origins), horizon, len(panel.channels), max(1, len(self.quantiles))), np.nan)
         series = np.searchsorted(panel.bounds, origins, side="right") - 1
         for s in np.unique(series):

@@ -65,27 +65,23 @@ class WindowForecaster(BaseForecaster):
     patch: int = param(
         1, [POSITIVE_INT], "Rows in one step of a sequence: with 24 a window of 336 hours is 14 steps.  It divides `window`.")
     strategy: str = param(
-        "direct", [StrOptions({"direct", "recursive"})], '"direct" forecasts all rows at once, "recursive" one at a time, '
-                                                         'each from the '
-        "ones before.")
+        "direct", [StrOptions({"direct", "recursive"})], '"direct" forecasts all rows at once, "recursive" one at a time, each '
+        'from the ones before.')
     transform: str | None = param(
         None, [StrOptions(set(TRANSFORMS)), None], "What the regressor sees and forecasts in place of the levels: "
-        'their logarithm ("log"), or the changes from row to row, plain ("diff") or of the logarithm ("log_return").  Forecasts '
-        "are levels again.")
+        'their logarithm ("log"), or the changes from row to row, plain ("diff") or of the logarithm ("log_return").  '
+        "Forecasts are levels again.")
     scaler: str | None = param(
         "window", [StrOptions({"window", *SCALERS}), None], '"window" scales each window by its own mean and deviation '
         "(changes by their deviation from 0); the others scale each series, by its training rows alone.  Covariates are "
-        "standardised "
-        "unless it is None.")
+        "standardised unless it is None.")
     baseline: str | None = param(
         None, [StrOptions({"last", "seasonal"}), None], "The naive forecast that the regressor learns the deviation from: of "
-                                                        "the last "
-        "value, or the last `seasonality`.")
+        "the last value, or the last `seasonality`.")
     local: bool = param(False, ["boolean"], "One regressor a series, in place of one for all.")
     calendar_features: Sequence[str] = param(
         (), ["array-like"], 'Of the dates, as sine and cosine: "minute", "hour", "dayofweek", "day", "week", "month", '
-                            '"quarter", '
-        '"dayofyear".')
+        '"quarter", "dayofyear".')
     past_covariates: Sequence[Any] = param((), ["array-like"], "Columns of X that are known up to the present; others are "
                                                                "known ahead.")
     static_covariates: Sequence[Any] = param((), ["array-like"], "Columns of X that never change within a series; text "
@@ -100,15 +96,13 @@ class WindowForecaster(BaseForecaster):
         self._validate_params()
         for wrong, message in (
             (self.window % self.patch, f"patch={self.patch} must divide window={self.window}; a step is {self.patch} rows."),
-            (self.baseline == "last" and self._transform in CHANGES, f"baseline='last' and transform={self.transform!r} both measure "
-                                                          "from the last "
-             "value; leave one of them at None."),
+            (self.baseline == "last" and self._transform in CHANGES, f"baseline='last' and transform={self.transform!r} both "
+             "measure from the last value; leave one of them at None."),
             (self.baseline == "seasonal" and not 1 < self.seasonality <= self.window,
              f"baseline='seasonal' needs a seasonality from 2 to window={self.window}, it is {self.seasonality}."),
             (self.strategy == "recursive" and self.horizon > 1 and panel.past.shape[1],
              f"strategy='recursive' needs covariates known ahead, but {list(panel.form.past)} are known up to the present "
-             "only; use "
-             "strategy='direct'."),
+             "only; use strategy='direct'."),
         ):
             if wrong:
                 raise ValueError(message)
