@@ -28,10 +28,10 @@ ORIGINS = 8  # a week of days, and the competition's own origin: a single one sa
 
 
 def forecaster(seed: int) -> WindowForecaster:
-    """The preset; it sees logarithms."""
+    """The preset."""
     regressor = GRURegressor((128,), loss="absolute_error", batch_size=256, max_iter=10, learning_rate="cosine",
                              learning_rate_init=1e-2, n_iter_no_change=np.inf, restore_best=False, random_state=seed)
-    return WindowForecaster(regressor, window=336, horizon=_m4.HORIZON, patch=24, baseline="seasonal",
+    return WindowForecaster(regressor, window=336, horizon=_m4.HORIZON, patch=24, transform="log", baseline="seasonal",
                             seasonality=_m4.SEASONALITY)
 
 
@@ -70,7 +70,7 @@ def coverage(seeds: Iterable[int]) -> list[Result]:
 
 @functools.cache
 def _fitted(seed: int) -> tuple[pd.DataFrame, float]:
-    """Forecasts and intervals from the end of the training part (long, in logarithms), and seconds of the fit."""
+    """Forecasts and intervals from the end of the training part (long), and seconds of the fit."""
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the number of epochs is meant
@@ -80,27 +80,27 @@ def _fitted(seed: int) -> tuple[pd.DataFrame, float]:
 
 
 def _long(*parts: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Logarithms of the series, whose rows are numbered from 0; later parts follow earlier ones."""
+    """The series, whose rows are numbered from 0; later parts follow earlier ones."""
     series = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return pd.concat([pd.DataFrame({"unique_id": name, "ds": np.arange(len(z)), "y": np.log(z)}) for name, z in series.items()],
+    return pd.concat([pd.DataFrame({"unique_id": name, "ds": np.arange(len(z)), "y": z}) for name, z in series.items()],
                      ignore_index=True)
 
 
 def _points(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Point forecasts (48,) by series, in levels."""
-    return {name: np.exp(part.to_numpy()) for name, part in frame.groupby("unique_id")[MODEL]}
+    """Point forecasts (48,) by series."""
+    return {name: part.to_numpy() for name, part in frame.groupby("unique_id")[MODEL]}
 
 
 def _with_truth(frame: pd.DataFrame) -> pd.DataFrame:
     """Forecasts of the test part as a backtest's frame, in units of `_in_naive_errors`."""
     test = _m4.hourly()[1]
-    parts = [part.assign(y=np.log(test[name]), cutoff=part["ds"].min() - 1) for name, part in frame.groupby("unique_id")]
+    parts = [part.assign(y=test[name], cutoff=part["ds"].min() - 1) for name, part in frame.groupby("unique_id")]
     return _in_naive_errors(pd.concat(parts, ignore_index=True))
 
 
 def _in_naive_errors(frame: pd.DataFrame) -> pd.DataFrame:
-    """Levels in units of each series' seasonal naive error within the training part: so the widths of all are comparable."""
+    """In units of each series' seasonal naive error within the training part: so the widths of all are comparable."""
     m = _m4.SEASONALITY
     scale = frame["unique_id"].map({name: np.abs(z[m:] - z[:-m]).mean() for name, z in _m4.hourly()[0].items()})
     columns = frame.columns.difference(["unique_id", "ds", "cutoff"])
-    return frame.assign(**{column: np.exp(frame[column]) / scale for column in columns})
+    return frame.assign(**{column: frame[column] / scale for column in columns})
