@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "engine": {"backends", "network", "parallel"},
     "training": {"backends", "network", "losses", "optimizers", "engine", "parallel", "progress"},
     "data": {"backends"},
-    "datasets": set(), "metrics": set(), "plotting": set(),
+    "datasets": set(), "metrics": {"data"}, "plotting": set(),
     "estimators": BESIDE | {"backends", "initializers", "losses", "optimizers", "layers", "network", "parallel", "engine",
                             "training"},
 }

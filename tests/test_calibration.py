@@ -14,7 +14,16 @@ from sklearn.neighbors import KNeighborsRegressor
 from tsrnn import GRURegressor, NaiveForecaster, WindowForecaster
 from tsrnn.data.splitting import until
 from tsrnn.estimators import _calibration
-from tsrnn.estimators._calibration import Corrections, calibrate, enough, movement_scale, past_forecasts, quantile_of, rank
+from tsrnn.estimators._calibration import (
+    Corrections,
+    calibrate,
+    enough,
+    filled,
+    movement_scale,
+    past_forecasts,
+    quantile_of,
+    rank,
+)
 from tsrnn.estimators._levels import read_levels
 from tsrnn.estimators._repeat import Repeat
 
@@ -150,6 +159,18 @@ def test_the_calendar_is_known_ahead_of_the_last_rows(refit):
         counts.append(forecaster._calibration.corrections([0.5]).table()[1])
     np.testing.assert_array_equal(*counts)
     np.testing.assert_array_equal(counts[0], np.minimum(18 - np.arange(8) + 5, 18))  # a tenth of 180, and the new ones
+
+
+def test_series_that_stand_still_do_not_count():
+    """Their errors of 0 would narrow the intervals of those that move."""
+    walks = np.random.default_rng(0).normal(size=(400, 10)).cumsum(axis=0)
+    moving = WindowForecaster(Ridge(), window=5, horizon=2, transform="diff").fit(walks)
+    both = WindowForecaster(Ridge(), window=5, horizon=2, transform="diff").fit(np.hstack([walks, np.full((400, 10), 3.0)]))
+    one, other = (forecaster._calibration.corrections([0.1, 0.9]).table() for forecaster in (moving, both))
+    np.testing.assert_array_equal(one[1], other[1])
+    np.testing.assert_allclose(one[0], other[0], rtol=0.2)  # the weights have seen other windows
+    still = NaiveForecaster().fit(np.full(100, 7.0))
+    assert still.predict(level=80).to_numpy().tolist() == [[7, 7, 7]]
 
 
 # -------------------------------------------------------------------------------------------------------------- rolling
@@ -303,8 +324,10 @@ def test_movement_scale(transform, seasonality):
             changes = [abs(b - a) for a, b in zip(part, part[lag:]) if np.isfinite(a) and np.isfinite(b)]
             if changes and np.mean(changes) > 0:
                 expected[s, c] = np.mean(changes)
-    expected[np.isnan(expected)] = np.nanmedian(expected)
     np.testing.assert_allclose(found, expected)
+    assert np.isnan(found[[2, 3, 4], [0, 0, 1]]).any(), "one row, or no movement, says nothing"
+    np.testing.assert_array_equal(filled(found, found), np.where(np.isnan(found), np.nanmedian(found), found))
+    assert filled(np.array([[np.nan]]), np.array([[np.nan]])) == 1
 
 
 def test_quantiles_between_those_that_were_learnt():

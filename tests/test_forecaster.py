@@ -466,7 +466,9 @@ NAN_TAIL = np.r_[np.arange(299.0), np.nan]
 @pytest.mark.parametrize("parameters, y, match", [
     ({}, pd.Series(np.arange(300.0), DAYS[::-1]), "not in time order"),
     ({}, pd.Series(np.arange(300.0), DAYS.insert(5, DAYS[5])[:300]), "twice"),
-    ({}, pd.DataFrame({"a": np.arange(300.0), "b": np.nan}, DAYS), "'b'.*NaN alone"),
+    ({}, pd.DataFrame({"a": np.nan, "b": np.nan}, DAYS), "'a', 'b'.*NaN alone"),
+    ({"multivariate": True}, pd.DataFrame({"a": np.arange(300.0), "b": np.nan}, DAYS), "'b'.*NaN alone"),
+    ({"window": 1}, np.arange(300.0), "window=1 has no mean and deviation"),
     ({"window": 300}, np.arange(300.0), "window=300 must be smaller than the series"),
     ({"window": 280}, np.arange(300.0), "need 284 rows"),
     ({}, NAN_TAIL, "cannot be forecast from its end: missing values"),

@@ -327,3 +327,22 @@ def test_no_array_of_all_windows_is_ever_made():
     finally:
         tracemalloc.stop()
     assert peak < 12 * y.nbytes
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_gap_in_one_series_of_a_panel(refit):
+    """A series that pauses is forecast from its last value at each cutoff, under that cutoff's own date."""
+    y = data()[0]
+    y = pd.Series(np.asarray(y, float).reshape(len(y), -1)[:, 0], y.index)
+    a = pd.DataFrame({"unique_id": "a", "ds": y.index, "y": y.to_numpy()})
+    b = a.assign(unique_id="b", y=a["y"] + 1).drop(index=range(len(a) - 14, len(a) - 8))
+    panel = pd.concat([a, b], ignore_index=True)
+    options = {"n_splits": 6, "step": 3, "refit": refit, "level": 80}
+    table = forecaster(Ridge(), past_covariates=(), refit=refit).backtest(panel, **options)
+    assert not table.duplicated(["unique_id", "ds", "cutoff"]).any()
+    assert (table["ds"] > table["cutoff"]).all()
+    for cutoff, part in table.groupby("cutoff"):
+        later = panel.assign(y=panel["y"].where(panel["ds"] <= cutoff, 1e6))
+        again = forecaster(Ridge(), past_covariates=(), refit=refit).backtest(later, **options)
+        columns = ["unique_id", "ds", "Ridge", "Ridge-lo-80", "Ridge-hi-80", "naive"]
+        pd.testing.assert_frame_equal(part[columns], again.loc[again["cutoff"] == cutoff, columns], check_exact=True)

@@ -357,12 +357,12 @@ def expected_scores(group, history, model, m):
     """The row of the table by the single functions, and MASE forecast by forecast."""
     g = group.dropna(subset=["y", model])
     both = g.dropna(subset=["naive"])
-    scaled = []
+    scaled = {}
     for _, row in g.iterrows():
         z = history[(history["unique_id"] == row["unique_id"]) & (history["ds"] <= row["cutoff"])]["y"]
-        scaled.append(mase([row["y"]], [row[model]], z, m))
+        scaled.setdefault(row["unique_id"], []).append(mase([row["y"]], [row[model]], z, m))
     scores = {"n": len(g), "mae": mae(g["y"], g[model]), "rmse": rmse(g["y"], g[model]), "mape": mape(g["y"], g[model]),
-              "smape": smape(g["y"], g[model]), "mase": np.mean(scaled),
+              "smape": smape(g["y"], g[model]), "mase": np.mean([np.mean(values) for values in scaled.values()]),
               "skill": skill(both["y"], both[model], both["naive"])}
     for level in ("80", "97.5") if model == "Net" else ():
         ends = [f"Net-lo-{level}", f"Net-hi-{level}"]
@@ -408,6 +408,17 @@ class TestEvaluate:
         assert list(metrics.evaluate(frame, ["Other", "Net"], y_train=history)) == [
             "n", "mae", "rmse", "mape", "smape", "mase", "skill", "coverage-80", "width-80", "winkler-80",
             "coverage-97.5", "width-97.5", "winkler-97.5", "pinball-0.25"]
+
+    def test_times_are_read_as_the_forecasters_do(self):
+        frame, history = backtest_frame()
+        frame, history = (table.assign(ds=table["ds"].dt.tz_localize(None)) for table in (frame, history))
+        frame["cutoff"] = frame["cutoff"].dt.tz_localize(None)
+        expected = metrics.evaluate(frame, y_train=history)
+        text = history.assign(ds=history["ds"].astype(str))
+        pd.testing.assert_frame_equal(metrics.evaluate(frame, y_train=text), expected)
+        for wrong in (history.assign(ds=range(len(history))), history.assign(ds=history["ds"].dt.tz_localize("UTC"))):
+            with pytest.raises(TypeError, match="the times of y_train are .*, the cutoffs of frame are dates without"):
+                metrics.evaluate(frame, y_train=wrong)
 
     def test_order_of_rows_and_later_history_do_not_matter(self):
         frame, history = backtest_frame()

@@ -29,10 +29,10 @@ class TestParts:
         parts = [(train.tolist(), test.tolist()) for train, test in PanelTimeSeriesSplit(2, test_size=1).split(y)]
         assert parts == [([0, 1, 4], [2, 5]), ([0, 1, 2, 4, 5], [3, 6])]
 
-    def test_gap_and_longest_training_part(self):
-        split = PanelTimeSeriesSplit(1, test_size=2, gap=1, max_train_size=2)
+    def test_longest_training_part(self):
+        split = PanelTimeSeriesSplit(1, test_size=2, max_train_size=2)
         [(train, test)] = split.split(panel([8, 8]))
-        assert train.tolist() == [3, 4, 11, 12] and test.tolist() == [6, 7, 14, 15]
+        assert train.tolist() == [4, 5, 12, 13] and test.tolist() == [6, 7, 14, 15]
 
     def test_series_that_starts_in_the_test_part_is_in_no_part(self):
         [(train, test)] = PanelTimeSeriesSplit(1, test_size=2).split(panel([6, 2, 3], [0, 4, 3]))
@@ -43,7 +43,8 @@ class TestParts:
         assert train.tolist() == [0, 1, 2, 3, 6, 7, 8] and test.tolist() == [4, 5]
 
     @pytest.mark.parametrize("convert", [
-        lambda ds: ds.dt.tz_localize("Europe/Berlin"), lambda ds: ds.dt.to_period("D"), lambda ds: ds.astype("datetime64[ns]")])
+        lambda ds: ds.dt.tz_localize("Europe/Berlin"), lambda ds: ds.dt.to_period("D"), lambda ds: ds.astype(str),
+        lambda ds: ds.astype("datetime64[ns]")])
     def test_kinds_of_dates(self, convert):
         y = panel([9, 7], [0, 1], seed=1)
         expected = list(PanelTimeSeriesSplit(3).split(y))
@@ -52,11 +53,11 @@ class TestParts:
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 8)), min_size=1, max_size=5), st.integers(1, 3),
-           st.integers(1, 3) | st.none(), st.integers(1, 5) | st.none(), st.integers(0, 2), st.integers(0, 9))
-    def test_any_panel(self, series, n_splits, test_size, max_train_size, gap, seed):
+           st.integers(1, 3) | st.none(), st.integers(1, 5) | st.none(), st.integers(0, 9))
+    def test_any_panel(self, series, n_splits, test_size, max_train_size, seed):
         lengths, starts = zip(*series)
         y = panel(lengths, starts, seed)
-        split = PanelTimeSeriesSplit(n_splits, test_size=test_size, max_train_size=max_train_size, gap=gap)
+        split = PanelTimeSeriesSplit(n_splits, test_size=test_size, max_train_size=max_train_size)
         try:
             parts = list(split.split(y))
         except ValueError:
@@ -67,7 +68,7 @@ class TestParts:
             assert train.dtype.kind == "i" and (np.diff(train) > 0).all() and (np.diff(test) > 0).all()
             before, after = y.iloc[train], y.iloc[test]
             cut, first = before["ds"].max(), after["ds"].min()
-            assert np.searchsorted(dates, first) - np.searchsorted(dates, cut) >= gap + 1
+            assert np.searchsorted(dates, first) - np.searchsorted(dates, cut) == 1
             assert before["ds"].nunique() <= (max_train_size or len(dates))
             assert set(after["unique_id"]) <= set(before["unique_id"])
             # nothing is left out that belongs to a part
@@ -76,7 +77,7 @@ class TestParts:
             assert np.array_equal(np.flatnonzero(y["ds"].between(before["ds"].min(), cut)), train)
         assert y.iloc[parts[-1][1]]["ds"].max() <= dates[-1]
 
-    @pytest.mark.parametrize("options", [{}, {"test_size": 2}, {"gap": 3, "max_train_size": 4}])
+    @pytest.mark.parametrize("options", [{}, {"test_size": 2}, {"test_size": 3, "max_train_size": 4}])
     @pytest.mark.parametrize("kind", ["array", "matrix", "series", "wide", "list", "long"])
     def test_rows_of_one_calendar_as_scikit_learn(self, kind, options):
         rows = np.arange(37.0)
@@ -93,7 +94,7 @@ class TestParts:
 class TestAsASplitter:
     def test_repr_equality_and_copies(self):
         split = PanelTimeSeriesSplit(3, test_size=48)
-        assert repr(split) == "PanelTimeSeriesSplit(gap=0, max_train_size=None, n_splits=3, test_size=48)"
+        assert repr(split) == "PanelTimeSeriesSplit(max_train_size=None, n_splits=3, test_size=48)"
         copy = clone(split, safe=False)
         assert split == copy == pickle.loads(pickle.dumps(split)) and hash(split) == hash(copy)
         assert split != PanelTimeSeriesSplit(3) and split != TimeSeriesSplit(3, test_size=48)
@@ -105,10 +106,10 @@ class TestAsASplitter:
 
     def test_grid_search_over_a_long_frame(self):
         y = panel([40, 30, 3], [0, 10, 37], seed=0)
-        search = GridSearchCV(LastValue(), {"shift": [0.0, 1.0, 5.0]}, cv=PanelTimeSeriesSplit(3, test_size=4, gap=1),
+        search = GridSearchCV(LastValue(), {"shift": [0.0, 1.0, 3.0]}, cv=PanelTimeSeriesSplit(3, test_size=4),
                               error_score="raise")
         search.fit(y)
-        assert search.best_params_ == {"shift": 5.0}  # y rises by 1 a day; the test days are 2 to 5 days ahead
+        assert search.best_params_ == {"shift": 3.0}  # y rises by 1 a day; the test days are 1 to 4 days ahead
         assert search.n_splits_ == 3 and search.best_estimator_.rows_ == 73
 
 
@@ -125,7 +126,7 @@ class LastValue(BaseEstimator):
         return self
 
     def score(self, y, X=None):
-        assert (y["ds"] > self.end_ + pd.Timedelta(days=1)).all()  # one day is left out
+        assert (y["ds"] > self.end_).all()
         return -float((y["y"] - y["unique_id"].map(self.last_) - self.shift).abs().mean())
 
 
@@ -133,7 +134,6 @@ class TestErrors:
     @pytest.mark.parametrize("options, match", [
         ({"n_splits": 0}, "n_splits=0 must be a whole number of at least 1"), ({"n_splits": 2.5}, "n_splits=2.5"),
         ({"n_splits": True}, "n_splits=True"), ({"test_size": 0}, "test_size=0 must be .* of at least 1, or None"),
-        ({"gap": -1}, "gap=-1 must be a whole number of at least 0"), ({"gap": None}, "gap=None"),
         ({"max_train_size": 0}, "max_train_size=0"),
     ])
     def test_parameters(self, options, match):
@@ -142,8 +142,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("options, match", [
         ({"n_splits": 5}, "Cannot have number of folds=6 greater than the number of dates=5"),
-        ({"n_splits": 2, "test_size": 3}, "Too many splits=2 for number of dates=5 with test_size=3 and gap=0"),
-        ({"n_splits": 2, "gap": 3}, "Too many splits=2 .* gap=3"),
+        ({"n_splits": 2, "test_size": 3}, "Too many splits=2 for number of dates=5 with test_size=3"),
     ])
     def test_too_few_dates(self, options, match):
         with pytest.raises(ValueError, match=match):
@@ -157,7 +156,8 @@ class TestErrors:
         (lambda y: y.drop(columns="ds"), ValueError, "lacks the column ds"),
         (lambda y: y.drop(columns="unique_id"), ValueError, "lacks the column unique_id"),
         (lambda y: y.assign(ds=y["ds"].where(y["y"] != 2)), ValueError, "ds of X contains missing values"),
-        (lambda y: y.assign(ds=y["ds"].astype(str)), TypeError, "must hold dates or whole numbers"),
+        (lambda y: y.assign(ds=0.5), ValueError, "column 'ds' must hold dates or whole numbers, got 0.5"),
+        (lambda y: y.assign(ds="soon"), ValueError, "column 'ds' cannot be read as dates"),
         (lambda y: y.set_index("ds")[["y"]][::-1], ValueError, "out of order or twice"),
     ])
     def test_bad_frames(self, spoil, error, match):

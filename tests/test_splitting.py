@@ -90,7 +90,8 @@ def test_rows_from_a_moment(side):
 @pytest.mark.parametrize("name", KINDS)
 def test_cutoffs(name):
     panel = make_panel(**KINDS[name])
-    cuts = cutoffs(panel, 4, 5, 2)
+    cuts, times = cutoffs(panel, 4, 5, 2)
+    assert (times is None) == (name == "numbered" or panel.n_series == 1)
     assert cuts.shape == (4, panel.n_series)
     for i, row in enumerate(cuts):
         back = 2 + 5 * (3 - i)
@@ -106,8 +107,8 @@ def test_cutoffs(name):
 
 def test_the_last_cutoff_has_a_horizon_behind_it():
     panel = make_panel((30,))
-    np.testing.assert_array_equal(cutoffs(panel, 3, 4, 4)[:, 0], [17, 21, 25])
-    np.testing.assert_array_equal(cutoffs(panel, 1, 1, 29)[:, 0], [0])
+    np.testing.assert_array_equal(cutoffs(panel, 3, 4, 4)[0][:, 0], [17, 21, 25])
+    np.testing.assert_array_equal(cutoffs(panel, 1, 1, 29)[0][:, 0], [0])
     with pytest.raises(ValueError, match=r"need more than 30 rows, y has 30; take fewer or closer splits"):
         cutoffs(panel, 1, 1, 30)
     with pytest.raises(ValueError, match="n_splits=6, step=5 and horizon=5 need more than 30 rows"):
@@ -150,7 +151,7 @@ def test_segments():
 def test_parts_of_series_without_rows():
     """A series that begins after a cutoff is there, and empty."""
     panel = make_panel((20, 15), ends=(20, 40))
-    part = until(panel, cutoffs(panel, 1, 1, 15)[0])
+    part = until(panel, cutoffs(panel, 1, 1, 15)[0][0])
     assert np.diff(part.bounds).tolist() == [20, 0]
     parts = time_parts(part, 2, 0.1, 1)
     np.testing.assert_array_equal(parts, [[0, 20], [18, 20], [20, 20]])

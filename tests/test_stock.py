@@ -377,7 +377,7 @@ def test_updates_of_some_stocks(three):
         with pytest.raises(ValueError, match=match):
             forecaster.update(new)
     assert pickle.dumps(forecaster.history_) == state
-    with pytest.raises(ValueError, match="are not those of the fit"):
+    with pytest.raises(ValueError, match=r"features is \['open'\] and was"):
         forecaster.set_params(features=["open"]).update({"A": make(210)[200:]})
 
 

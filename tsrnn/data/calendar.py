@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,6 +93,28 @@ def _usual_distance(numbers):
     import pandas as pd
 
     return int(pd.Series(np.diff(numbers)).mode().iloc[0]) if len(numbers) > 1 else 0
+
+
+def holes(panel) -> tuple[int, Any] | None:
+    """How many times a regular index lacks between its rows, and the time before the first; None where it lacks none.
+
+    Regular is what goes on by a fixed time, such as hours or all days of the week: sessions and months are not.
+
+    Parameters
+    ----------
+    panel : tsrnn.data.panel.Panel
+    """
+    import pandas as pd
+
+    step, times = panel.form.step, panel.times
+    if not isinstance(times, pd.DatetimeIndex) or not isinstance(step, (pd.offsets.Tick, pd.offsets.Day)):
+        return None
+    local = ordinals(times.tz_localize(None) if times.tz is not None else times)  # days have 23 hours, too
+    distance = pd.Timedelta(days=step.n) if isinstance(step, pd.offsets.Day) else pd.Timedelta(step)
+    missing = np.diff(local) // max(1, distance // pd.Timedelta(1, times.unit)) - 1
+    missing[panel.bounds[1:-1] - 1] = 0  # between series
+    first = np.flatnonzero(missing > 0)
+    return (int(missing[first].sum()), times[int(first[0])]) if len(first) else None
 
 
 def future_times(last, step, horizon: int) -> pd.Index:

@@ -108,7 +108,7 @@ def to_output(panel: Panel, columns: dict[str, np.ndarray], horizon: int, *, tim
     return pd.DataFrame(np.stack(tables, axis=2).reshape(horizon, -1), index=index, columns=names)
 
 
-def to_long(panel: Panel, columns: dict[str, np.ndarray], origins: np.ndarray, truth=None) -> pd.DataFrame:
+def to_long(panel: Panel, columns: dict[str, np.ndarray], origins: np.ndarray, truth=None, cutoffs=None) -> pd.DataFrame:
     """Forecasts from many origins beside what came.
 
     Parameters
@@ -121,6 +121,8 @@ def to_long(panel: Panel, columns: dict[str, np.ndarray], origins: np.ndarray, t
         Row of the last value that each forecast saw.
     truth : array of shape (n, H, C), default=None
         What came, if other than the panel's values.
+    cutoffs : Index of length n, default=None
+        Times of the cutoffs, if other than those of the origins.
 
     Returns
     -------
@@ -149,7 +151,8 @@ def to_long(panel: Panel, columns: dict[str, np.ndarray], origins: np.ndarray, t
         came = panel.values[target, pick(np.arange(n_channels)[None, :, None])]
     else:
         came = pick(np.asarray(truth).transpose(0, 2, 1))
-    cutoff = panel.times.take(pick(origins[:, None, None]))
+    cutoffs = panel.times.take(origins) if cutoffs is None else cutoffs
+    cutoff = cutoffs.take(pick(np.arange(n)[:, None, None]))
     frame = {"unique_id": names, "ds": panel.times.take(target), "cutoff": cutoff, "y": came}
     return pd.DataFrame(frame | {name: pick(values.transpose(0, 2, 1)) for name, values in columns.items()})
 

@@ -123,8 +123,8 @@ def read_panel(y, X=None, *, multivariate: bool = False, past_covariates=(), sta
     calendar_features : sequence of str
         Of `tsrnn.data.calendar.CALENDAR`: further columns of `Panel.known`.
     like : Panel, default=None
-        What was fitted: y and X must be of the same kind, with the same channels and covariates; series may be others. Nothing
-        is cut off, and series may hold NaN alone, since the rows may continue others.
+        What was fitted: y and X must be of the same kind, with the same channels and covariates; series may be others. A Series
+        without a name is the fitted one. Nothing is cut off, and series may hold NaN alone, since the rows may continue others.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def read_panel(y, X=None, *, multivariate: bool = False, past_covariates=(), sta
     ------
     ValueError, TypeError
         For times that are out of order, repeated, missing or of several zones, values that are no finite numbers, nothing at
-        all, columns that are repeated, missing or NaN alone, and an X that does not fit.
+        all, columns that are repeated or missing, a y (or a channel) of NaN alone, and an X that does not fit.
     """
     calendar_features = check_calendar(calendar_features)
     reading = read_series(y, multivariate, whole=like is not None)
@@ -146,12 +146,13 @@ def read_panel(y, X=None, *, multivariate: bool = False, past_covariates=(), sta
         known = np.concatenate([known, features], axis=1) if known.shape[1] else features
     dated = describe_times(reading.times) != "whole numbers"
     form = Form(reading.kind, reading.name, dated, reading.step, *found.names, found.categories)
-    values, channels = reading.values, reading.channels
+    values, channels, ids = reading.values, reading.channels, reading.ids
     if like is not None:
+        ids = like.ids if reading.kind == "series" and reading.name is None else ids
         form = replace(like.form, name=reading.name)
         if order is not None:
             values, channels = np.ascontiguousarray(values[:, order]), like.channels
-    return Panel(reading.ids, channels, values, reading.bounds.astype(np.int64), reading.times, found.past, known, found.static,
+    return Panel(ids, channels, values, reading.bounds.astype(np.int64), reading.times, found.past, known, found.static,
                  form)
 
 
@@ -327,3 +328,17 @@ def tail(panel: Panel, rows: int, horizon: int, known_future: np.ndarray | None 
     longer = replace(recent, values=join(recent.values), bounds=bounds, times=recent.times.append(future).take(order),
                      past=join(recent.past), known=join(recent.known, known_future))
     return longer, bounds[1:] - horizon - 1
+
+
+def unshared(panel: Panel, *sources) -> Panel:
+    """The panel with copies of what it shares with the user's data `sources`: they may change later."""
+    parts = []
+    for source in sources:  # a frame has an array a column, or several columns in one
+        parts += [source] if not hasattr(source, "columns") else [source.iloc[:, i] for i in range(source.shape[1])]
+    arrays = [part.to_numpy() if hasattr(part, "to_numpy") else part for part in parts]
+
+    def own(table):
+        shared = (isinstance(array, np.ndarray) and np.may_share_memory(table, array) for array in arrays)
+        return table.copy() if any(shared) else table
+
+    return replace(panel, values=own(panel.values), past=own(panel.past), known=own(panel.known))

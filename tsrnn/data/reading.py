@@ -45,7 +45,7 @@ def read_series(y, multivariate=False, whole=False) -> Reading:
     multivariate : bool
         Columns are channels of one series.
     whole : bool
-        Rows that continue others: leading NaN are kept, and a series of NaN alone is allowed.
+        Rows that continue others: leading NaN are kept, and NaN alone are allowed.
 
     Raises
     ------
@@ -159,13 +159,13 @@ def _check_long_columns(y):
 
 
 def _check_some_value(reading):
-    """No series of NaN alone."""
+    """Some series has a value, and every channel."""
     there = ~np.isnan(reading.values)
     if len(reading.channels) > 1:
         names, some = reading.channels, there.any(axis=0)
     else:
         names, some = reading.ids, np.logical_or.reduceat(there[:, 0], reading.bounds[:-1])
-    if some.all():
+    if some.all() or (some.any() and len(reading.channels) == 1):
         return
     if len(names) == 1 and reading.kind in ("array", "series"):
         raise ValueError("y holds NaN alone; pass a series with values.")

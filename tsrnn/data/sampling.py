@@ -42,8 +42,8 @@ class WindowSettings:
 class Scaling(NamedTuple):
     """Everything that was fitted to the training rows besides the regressor.
 
-    With ``scaler="window"`` `scale` is for windows that do not move.  Both are NaN for a series without training rows: each of
-    its windows is scaled by itself.
+    With ``scaler="window"`` `scale` is for windows that do not move.  `center` is NaN for a series without training rows,
+    each of its windows is scaled by itself; `scale` is the median of the others then.
     """
 
     center: np.ndarray  # (S, C) of the steps
@@ -63,6 +63,7 @@ def fit_scaling(panel: Panel, ends: np.ndarray, settings: WindowSettings) -> Sca
     steps = to_steps(panel.values, panel.bounds, settings.transform)
     kind = "standard" if settings.scaler == "window" else settings.scaler
     center, scale = fit_scalers(steps, panel.bounds, ends, kind)
+    scale = _filled(scale, scale)
     rows = np.empty(0, np.int64)
     if panel.past.shape[1] or panel.known.shape[1]:
         rows = np.concatenate([np.arange(start, end) for start, end in zip(panel.bounds[:-1], ends)])
@@ -76,10 +77,15 @@ def with_series(scaling: Scaling, panel: Panel, settings: WindowSettings) -> Sca
         return scaling
     place = {name: s for s, name in enumerate(scaling.ids)}
     rows = np.array([place.get(name, len(place)) for name in panel.ids])
-    none = (0.0, 1.0) if settings.scaler is None else (np.nan, np.nan)
-    center, scale = (np.concatenate([fitted, np.full((1, fitted.shape[1]), value)])[rows]
-                     for fitted, value in zip((scaling.center, scaling.scale), none))
+    other = np.full((1, scaling.center.shape[1]), 0.0 if settings.scaler is None else np.nan)
+    center = np.concatenate([scaling.center, other])[rows]
+    scale = np.concatenate([scaling.scale, _filled(np.full_like(other, np.nan), scaling.scale)])[rows]
     return scaling._replace(center=center, scale=scale, ids=panel.ids)
+
+
+def _filled(scale: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """`scale` (S, C) with the median over the series of `like` in place of NaN."""
+    return np.where(np.isnan(scale), np.nanmedian(like, axis=0), scale) if np.isfinite(like).any() else np.ones_like(scale)
 
 
 class WindowSamples:
@@ -180,7 +186,7 @@ class WindowSamples:
             center, scale = seen.mean(axis=1), seen.std(axis=1)
         else:  # changes are measured from none at all: their mean in a window is mostly chance
             center, scale = np.zeros_like(otherwise), np.sqrt(np.mean(np.square(seen), axis=1))
-        return center, safe_scale(scale, np.abs(seen).max(axis=1), np.where(np.isnan(otherwise), 1.0, otherwise))
+        return center, safe_scale(scale, np.abs(seen).max(axis=1), otherwise)
 
     def _base(self, origins: np.ndarray, center: np.ndarray) -> np.ndarray:
         """What targets are measured from, (n, 1 or H, C)."""

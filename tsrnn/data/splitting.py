@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsrnn.data.panel import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def has_calendar(panel: Panel) -> bool:
@@ -70,7 +74,7 @@ def origins_of(good: np.ndarray, first: np.ndarray, stop: np.ndarray, horizon: i
     return origins if found.all() else origins[found]
 
 
-def cutoffs(panel: Panel, n_splits: int, step: int, horizon: int) -> np.ndarray:
+def cutoffs(panel: Panel, n_splits: int, step: int, horizon: int) -> tuple[np.ndarray, pd.Index | None]:
     """Last known rows of a backtest, oldest first.
 
     Parameters
@@ -82,8 +86,11 @@ def cutoffs(panel: Panel, n_splits: int, step: int, horizon: int) -> np.ndarray:
 
     Returns
     -------
-    int64 array of shape (n_splits, S)
-        Row numbers; a series that has not begun yet has the row before its first.
+    rows : int64 array of shape (n_splits, S)
+        Of the last value at each cutoff; a series that has not begun yet has the row before its first.
+    times : Index of length n_splits, or None
+        The cutoffs themselves where series share them: one with a gap has its last value earlier.  None: they are the times of
+        these rows.
     """
     back = horizon + step * np.arange(n_splits - 1, -1, -1)
     shared = panel.n_series > 1 and has_calendar(panel)
@@ -93,8 +100,9 @@ def cutoffs(panel: Panel, n_splits: int, step: int, horizon: int) -> np.ndarray:
         raise ValueError(f"n_splits={n_splits}, step={step} and horizon={horizon} need more than {back[0]} rows, y has "
                          f"{longest}; take fewer or closer splits.")
     if shared:
-        return np.stack([rows_from(panel, times[longest - 1 - b], side="right") - 1 for b in back])
-    return np.maximum(panel.bounds[1:] - 1 - back[:, None], panel.bounds[:-1] - 1)
+        cuts = times[longest - 1 - back]
+        return np.stack([rows_from(panel, cut, side="right") - 1 for cut in cuts]), cuts
+    return np.maximum(panel.bounds[1:] - 1 - back[:, None], panel.bounds[:-1] - 1), None
 
 
 def until(panel: Panel, last: np.ndarray) -> Panel:

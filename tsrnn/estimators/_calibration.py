@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tsrnn.data.panel import Panel
-from tsrnn.data.scaling import to_space
+from tsrnn.data.scaling import from_space, to_space
 from tsrnn.estimators._levels import Wanted
+from tsrnn.estimators._repeat import Repeat
 
 MOST_VALUES = 4_000_000  # of forecasts that a calibration set keeps
 FEWEST_ORIGINS = 100     # a series, whatever the number of values
@@ -31,7 +32,8 @@ class Calibration:
     quantiles : tuple of length Q
         What the outputs are quantiles of; empty for a point forecast, Q is 1 then.
     scale : array of shape (S, C)
-        Size of each series' own movements: errors are divided by it before they are put together.
+        Size of each series' own movements: errors are divided by it before they are put together.  NaN for those that do not
+        move: their errors, none, would say of the others that they can be forecast.
     length : int
         Origins, counted for each horizon from the first one whose truth is known, that intervals rest on.
     unlearnt : int64 array of shape (S,)
@@ -81,7 +83,8 @@ class Calibration:
     def errors(self, q: float | None) -> np.ndarray:
         """Scaled errors (S, L, H, C) of the forecast of quantile `q` (None: of the point forecast)."""
         forecast = quantile_of(self.outputs, self.quantiles, q)
-        return (self.truth - forecast) / self.scale[:, None, None]
+        scale = self.scale if np.isfinite(self.scale).any() else np.ones_like(self.scale)
+        return (self.truth - forecast) / scale[:, None, None]
 
     def corrections(self, qs: Sequence[float]) -> Corrections:
         """What has to be added to the forecasts of the quantiles `qs`, now and at any moment before."""
@@ -120,6 +123,23 @@ class Corrections(NamedTuple):
                     ranks = [rank(len(values), qs[i]) - 1 for i in columns]
                     out[h, columns] = np.partition(values, sorted(set(ranks)))[ranks]
         return out, counts
+
+    def bands(self, space: np.ndarray, quantiles: tuple[float, ...], wanted: Sequence[Wanted],
+              scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Quantiles (S, H, C, len(wanted)) that never cross, and the numbers of errors (H,) behind them.
+
+        Parameters
+        ----------
+        space : array of shape (S, H, C, Q)
+            Outputs in the units in which forecasts err.
+        quantiles : of the outputs
+        wanted : sequence of Wanted, ascending
+        scale : array of shape (S, C)
+        """
+        n, (errors, counts) = space.shape[1], self.table()
+        added = dict(zip(self.tables, errors[:n].T[..., None]))  # (n, 1) by quantile
+        found = [quantile_of(space, quantiles, w.q) + added[w.q] * scale[:, None] for w in wanted]
+        return np.sort(np.stack(found, axis=-1), axis=-1), counts[:n]
 
     def _known(self, errors: np.ndarray, h: int) -> np.ndarray:
         """Errors h + 1 rows ahead of the last `length` origins whose truth was known."""
@@ -171,7 +191,7 @@ def enough(counts: np.ndarray, wanted: Sequence[Wanted]) -> None:
 def movement_scale(panel: Panel, ends: np.ndarray, transform: str | None, seasonality: int) -> np.ndarray:
     """Mean absolute change over a season (S, C) in each series' rows before ``ends``.
 
-    Over a row where the season is too long or nothing moves; the others' median where that says nothing either.
+    Over a row where the season is too long or nothing moves; NaN where that says nothing either.
     """
     scale = np.full((panel.n_series, len(panel.channels)), np.nan)
     for s, (start, end) in enumerate(zip(panel.bounds[:-1], ends)):
@@ -183,9 +203,13 @@ def movement_scale(panel: Panel, ends: np.ndarray, transform: str | None, season
                 known = np.isfinite(changes)
                 sums = np.where(known, changes, 0).sum(axis=0)
                 scale[s, open_] = np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)
-    known = np.isfinite(scale) & (scale > 0)
-    typical = np.median(scale[known]) if known.any() else 1.0
-    return np.where(known, scale, typical)
+    return np.where(scale > 0, scale, np.nan)
+
+
+def filled(scale: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """`scale` (S, C) with the median of `like`'s, or else 1, in place of NaN."""
+    known = like[np.isfinite(like)]
+    return np.where(np.isfinite(scale), scale, np.median(known) if len(known) else 1.0)
 
 
 class Longer(NamedTuple):
@@ -193,6 +217,21 @@ class Longer(NamedTuple):
 
     panel: Panel
     shift: np.ndarray  # (S,) from a row's number without them to its number here
+
+
+def scale_of(panel: Panel, fitted: Panel, calibration: Calibration | None, transform: str | None,
+             seasonality: int) -> np.ndarray:
+    """Size of the movements (S, C) of the series of `panel`: the fitted one, or for new series that of their history."""
+    if calibration is None:
+        return np.ones((panel.n_series, len(panel.channels)))
+    own = calibration.scale
+    if panel.ids != fitted.ids:
+        own = movement_scale(panel, panel.bounds[1:], transform, seasonality)
+        place = {name: s for s, name in enumerate(fitted.ids)}
+        for s, name in enumerate(panel.ids):
+            if name in place:
+                own[s] = calibration.scale[place[name]]
+    return filled(own, calibration.scale)
 
 
 def calibrate(panel: Panel, model: Any, first_rows: np.ndarray, scale: np.ndarray, horizon: int, transform: str | None,
@@ -232,3 +271,28 @@ def past_forecasts(panel: Panel, model: Any, first: np.ndarray, n: int, horizon:
     values = to_space(panel.values[np.where(known, ahead, 0)], transform)
     truth[real] = np.where(known[..., None], values, np.nan)
     return truth, outputs
+
+
+def whole_errors(calibration: Calibration, horizon: int) -> np.ndarray:
+    """Scaled errors (n, horizon, C) of the past point forecasts whose rows are all known."""
+    errors = calibration.errors(None)[:, :, :horizon]
+    errors = errors[np.isfinite(errors).all(axis=(2, 3))]
+    if not len(errors):
+        raise ValueError(f"there is no held-out forecast whose horizon={horizon} rows are all known; fit with a larger "
+                         "validation_fraction.")
+    return errors
+
+
+def skill(panel: Panel, calibration: Calibration, season: int, transform: str | None) -> float:
+    """1 - error / error of the naive forecast, in levels, each series in units of its own naive error; NaN if nothing moved."""
+    _, n, horizon = calibration.truth.shape[:3]
+    naive = past_forecasts(panel, Repeat(season), panel.bounds[:-1], n, horizon, transform)[1]
+    truth, ours, theirs = (from_space(values, transform) for values in (
+        calibration.truth, quantile_of(calibration.outputs, calibration.quantiles, None), naive[..., 0]))
+    mine, other = np.abs(truth - ours), np.abs(truth - theirs)
+    known = np.isfinite(mine) & np.isfinite(other)
+    size = np.where(known, other, 0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    counts = known & (size > 0)[:, None, None]  # a series that stood still says nothing
+    weight = counts / np.where(size > 0, size, 1)[:, None, None]
+    total = float((np.where(counts, other, 0) * weight).sum())
+    return 1 - float((np.where(counts, mine, 0) * weight).sum()) / total if total else np.nan

@@ -12,10 +12,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from tsrnn.data.mirror import read_future, to_output
-from tsrnn.data.panel import Panel, extend, read_panel, tail
+from tsrnn.data.panel import Panel, extend, read_panel, tail, unshared
 from tsrnn.data.scaling import from_space, to_space
 from tsrnn.data.splitting import time_parts
-from tsrnn.estimators._backtest import run_backtest
+from tsrnn.estimators._backtest import mean_scaled_error, run_backtest
 from tsrnn.estimators._calibration import (
     Calibration,
     Corrections,
@@ -25,11 +25,14 @@ from tsrnn.estimators._calibration import (
     movement_scale,
     past_forecasts,
     quantile_of,
+    scale_of,
+    skill,
+    whole_errors,
 )
 from tsrnn.estimators._declare import Parameterised, param
 from tsrnn.estimators._levels import Wanted, read_levels
 from tsrnn.estimators._params import POSITIVE_INT
-from tsrnn.estimators._repeat import Repeat
+from tsrnn.estimators._telling import check_ends, check_unchanged, tell_holes, tell_skipped
 
 
 class BaseForecaster(Parameterised):
@@ -69,7 +72,8 @@ class BaseForecaster(Parameterised):
         ----------
         y : array-like of shape (rows,) or (rows, S), Series, wide frame or long frame
             In time order.  A wide frame has a column a series and dates or numbers as index; a long frame the columns
-            unique_id, ds and y.  Missing values (NaN) stay missing: windows that would hold one are left out.
+            unique_id, ds and y.  Missing values (NaN) stay missing: windows that would hold one are left out.  Rows are
+            counted, not hours: times that are missing in a regular index are no rows, and a warning says so.
         X : array-like of shape (rows, k), frame or long frame, default=None
             Covariates of the same rows; for a long `y` with the columns unique_id and ds.
 
@@ -80,19 +84,22 @@ class BaseForecaster(Parameterised):
         Raises
         ------
         ValueError, TypeError
-            For dates that are unsorted or occur twice, for columns without values, for rows that are too few; nothing is
-            changed then.
+            For dates that are unsorted or occur twice, for series without values, for rows that are too few; nothing is
+            changed then.  Of several series those that cannot be used are left out with a warning (`skipped_`).
         """
-        return self._fit_panel(self._read(y, X))
+        self._validate_params()
+        return self._fit_panel(unshared(self._read(y, X), y, X))._report()
 
     def _read(self, y, X, like: Panel | None = None, follows: bool = False) -> Panel:
         """y and X as a panel; `like` that of the fit, `follows`: these are the rows behind it."""
         return read_panel(y, X, multivariate=self.multivariate, past_covariates=self._past, static_covariates=self._static,
                           calendar_features=self._calendar, like=like)
 
-    def _fit_panel(self, panel: Panel):
+    def _fit_panel(self, panel: Panel, ends: bool = True):
+        """`ends`: whether something must be there to forecast from at the end."""
         self._check_parameters(panel)
-        self._check_ends(self._unable(panel), panel.n_series)
+        if ends:
+            check_ends(self._unable(panel), panel.n_series)
         parts = time_parts(panel, self.horizon, self.validation_fraction, self._held_out)
         model = self._train(panel, parts)
         fitted: dict[str, Any] = {"_calibration": None, "skill_": np.nan, "seasonal_skill_": np.nan}
@@ -106,10 +113,20 @@ class BaseForecaster(Parameterised):
         if fitted["_model"] is not model and fitted["_calibration"] is not None:
             fitted["_calibration"] = fitted["_calibration"].after_learning()
         fitted["history_"], fitted["skipped_"] = panel, self._unable(panel, fitted["_model"])
-        self._check_ends(fitted["skipped_"], panel.n_series)
+        if ends:
+            check_ends(fitted["skipped_"], panel.n_series)
+        fitted["_fitted_with"] = self._meaning()
         self.__dict__.update(fitted)
-        self._report()
         return self
+
+    def _meaning(self) -> dict[str, Any]:
+        """The parameters that say what the fitted weights mean."""
+        kept = ("regressor", "refit", "verbose", "validation_fraction")
+        return {name: value for name, value in self.get_params(deep=False).items() if name not in kept}
+
+    def _check_fitted(self) -> None:
+        check_is_fitted(self)
+        check_unchanged(self._fitted_with, self._meaning())
 
     def _check_parameters(self, panel: Panel) -> None:
         self._validate_params()
@@ -131,17 +148,7 @@ class BaseForecaster(Parameterised):
 
     def _skill(self, panel: Panel, calibration: Calibration, season: int) -> float:
         """1 - error / error of the naive forecast, in levels, each series in units of its own naive error."""
-        n = calibration.truth.shape[1]
-        naive = past_forecasts(panel, Repeat(season), panel.bounds[:-1], n, self.horizon, self._transform)[1]
-        truth, ours, theirs = (from_space(values, self._transform) for values in (
-            calibration.truth, quantile_of(calibration.outputs, calibration.quantiles, None), naive[..., 0]))
-        mine, other = np.abs(truth - ours), np.abs(truth - theirs)
-        known = np.isfinite(mine) & np.isfinite(other)
-        size = np.where(known, other, 0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
-        counts = known & (size > 0)[:, None, None]  # a series that stood still says nothing
-        weight = counts / np.where(size > 0, size, 1)[:, None, None]
-        total = float((np.where(counts, other, 0) * weight).sum())
-        return 1 - float((np.where(counts, mine, 0) * weight).sum()) / total if total else np.nan
+        return skill(panel, calibration, season, self._transform)
 
     def _unable(self, panel: Panel, model: Any = None) -> dict[Any, str]:
         """Series that cannot be forecast at their end, and why."""
@@ -156,23 +163,16 @@ class BaseForecaster(Parameterised):
     def _reason(self, panel: Panel, s: int) -> str:
         return "its last value is missing"
 
-    @staticmethod
-    def _check_ends(skipped: dict[Any, str], n_series: int) -> None:
-        if len(skipped) == n_series:
-            what = "The series" if n_series == 1 else f"None of the {n_series} series"
-            raise ValueError(f"{what} can{'not' if n_series == 1 else ''} be forecast from its end: "
-                             f"{next(iter(skipped.values()))}; fill or drop these rows, or take a smaller window.")
-
-    def _report(self) -> None:
+    def _report(self):
         """What a user should hear about the fit."""
-        if self.skipped_:
-            shown = "; ".join(f"{name}: {reason}" for name, reason in list(self.skipped_.items())[:3])
-            more = "; ..." if len(self.skipped_) > 3 else ""
-            warnings.warn(f"{len(self.skipped_)} of {self.history_.n_series} series cannot be forecast ({shown}{more}); "
-                          "skipped_ has them all.", UserWarning, stacklevel=4)
+        tell_skipped(self.skipped_, self.history_.n_series)
+        self._tell_holes(self.history_)
         if self.skill_ < 0:
             warnings.warn(f"skill_={self.skill_:.3f}: on the rows held out, repeating the last value does better than "
-                          f"{self._name}.", UserWarning, stacklevel=4)
+                          f"{self._name}.", UserWarning, stacklevel=3)
+        return self
+
+    _tell_holes = staticmethod(tell_holes)
 
     @property
     def _name(self) -> str:
@@ -196,7 +196,7 @@ class BaseForecaster(Parameterised):
             Quantiles between 0 and 1; ``level=80`` are those of 0.1 and 0.9.
         y : as in `fit`, default=None
             Other histories to forecast from, those of series never seen too; default: the fitted series and what `update`
-            brought.
+            brought.  Series are known by their names; an array, or a Series without a name, is taken for the fitted one.
 
         Returns
         -------
@@ -205,9 +205,13 @@ class BaseForecaster(Parameterised):
             become frames; the columns ``<model>-lo-80`` and ``<model>-hi-80`` (``<model>-q-0.1``) stand beside ``<model>``.
             NaN for series in `skipped_`.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         horizon, wanted = self._check_horizon(horizon), read_levels(level, quantiles)
-        panel, X = self._histories(y, X, horizon)
+        panel, X = self._histories(y, X)
+        if y is not None:
+            unable = self._unable(panel, self._model)
+            check_ends(unable, panel.n_series)
+            tell_skipped(unable, panel.n_series)
         short, origins = self._ahead(panel, X, horizon)
         outputs = self._model.outputs(short, origins, horizon)
         corrections = self._calibrated(horizon).corrections([w.q for w in wanted]) if wanted else None
@@ -215,11 +219,11 @@ class BaseForecaster(Parameterised):
         enough(counts, wanted)
         return to_output(panel, columns, horizon)
 
-    def _histories(self, y, X, horizon: int) -> tuple[Panel, Any]:
+    def _histories(self, y, X) -> tuple[Panel, Any]:
         """What to forecast from, and the covariates that are left for the future."""
         if y is None:
             return self.history_, X
-        if X is None or self.history_.form.kind == "long":
+        if X is None or hasattr(X, "index"):  # rows are found by their times
             return self._read(y, X, like=self.history_), X
         n = len(y)
         return self._read(y, X[:n], like=self.history_), X[n:]
@@ -240,7 +244,11 @@ class BaseForecaster(Parameterised):
         return 1
 
     def _check_horizon(self, horizon) -> int:
-        return self.horizon if horizon is None else self._whole("horizon", horizon)
+        horizon = self.horizon if horizon is None else self._whole("horizon", horizon)
+        if horizon > self._known_horizon and self.history_.past.shape[1]:
+            raise ValueError(f"horizon={horizon} goes beyond the fitted {self._known_horizon}, but the covariates "
+                             f"{list(self.history_.form.past)} are known up to the present only; fit with horizon={horizon}.")
+        return horizon
 
     @staticmethod
     def _whole(name: str, value: Any, least: int = 1) -> int:
@@ -259,16 +267,7 @@ class BaseForecaster(Parameterised):
 
     def _scale_of(self, panel: Panel) -> np.ndarray:
         """Size of the movements (S, C) of the series of `panel`: the fitted one, or for new series that of their history."""
-        if self._calibration is None:
-            return np.ones((panel.n_series, len(panel.channels)))
-        if panel.ids == self.history_.ids:
-            return self._calibration.scale
-        own = movement_scale(panel, panel.bounds[1:], self._transform, self.seasonality)
-        place = {name: s for s, name in enumerate(self.history_.ids)}
-        for s, name in enumerate(panel.ids):
-            if name in place:
-                own[s] = self._calibration.scale[place[name]]
-        return own
+        return scale_of(panel, self.history_, self._calibration, self._transform, self.seasonality)
 
     def _columns(self, outputs: np.ndarray, wanted: list[Wanted], corrections: Corrections | None, scale: np.ndarray,
                  ) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -276,12 +275,10 @@ class BaseForecaster(Parameterised):
         columns = {self._name: quantile_of(outputs, self._model.quantiles, None)}
         if corrections is None:
             return columns, np.zeros(outputs.shape[1], np.int64)
-        space, n = to_space(outputs, self._transform), outputs.shape[1]
-        errors, counts = corrections.table()
-        bands = np.stack([quantile_of(space, self._model.quantiles, w.q) + errors[:n, i, None] * scale[:, None]
-                          for i, w in enumerate(wanted)], axis=-1)
-        bands = from_space(np.sort(bands, axis=-1), self._transform)  # quantiles never cross
-        return columns | {f"{self._name}-{w.label}": bands[..., i] for i, w in enumerate(wanted)}, counts[:n]
+        space = to_space(outputs, self._transform)
+        bands, counts = corrections.bands(space, self._model.quantiles, wanted, scale)
+        bands = from_space(bands, self._transform)
+        return columns | {f"{self._name}-{w.label}": bands[..., i] for i, w in enumerate(wanted)}, counts
 
     # ------------------------------------------------------------------------------------------------ after the fit
 
@@ -299,16 +296,24 @@ class BaseForecaster(Parameterised):
         -------
         self : object
         """
-        check_is_fitted(self)
+        self._check_fitted()
         epochs = self._whole("epochs", epochs, least=0)
-        panel = extend(self.history_, self._read(y_new, X, like=self.history_, follows=True))
+        panel = self._continued_by(y_new, X)
         calibration = None if self._calibration is None else self._rolled(panel, self._calibration)
         if epochs:
             self._model.learn(panel, epochs)
             calibration = None if calibration is None else calibration.after_learning()
         self.history_, self._calibration = panel, calibration
         self.skipped_ = self._unable(panel, self._model)
+        tell_skipped(self.skipped_, panel.n_series)
+        self._tell_holes(panel)
         return self
+
+    def _continued_by(self, y_new, X) -> Panel:
+        """The history with new rows."""
+        new = self._read(y_new, X, like=self.history_, follows=True)
+        to_space(new.values, self._transform)  # values that have no logarithm are told now
+        return extend(self.history_, new)
 
     def _rolled(self, panel: Panel, calibration: Calibration, keep: int | None = None) -> Calibration:
         """The calibration set after all rows of `panel`, the fitted history and more."""
@@ -336,19 +341,16 @@ class BaseForecaster(Parameterised):
         paths : ndarray of shape (n_paths, horizon) for one series
             Else (n_paths, horizon, S), or (n_paths, horizon, C) with joined channels; in the order of ``history_.ids``.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         n_paths, horizon = self._whole("n_paths", n_paths), self._check_horizon(horizon)
         calibration = self._calibrated(horizon)
-        errors = calibration.errors(None)[:, :, :horizon]
-        errors = errors[np.isfinite(errors).all(axis=(2, 3))]  # (n, horizon, C)
-        if not len(errors):
-            raise ValueError(f"there is no held-out forecast whose horizon={horizon} rows are all known; fit with a larger "
-                             "validation_fraction.")
+        errors = whole_errors(calibration, horizon)
         short, origins = self._ahead(self.history_, X, horizon)
         outputs = self._model.outputs(short, origins, horizon)
         point = to_space(quantile_of(outputs, self._model.quantiles, None), self._transform)
         draws = check_random_state(random_state).randint(len(errors), size=(n_paths, len(point)))
-        paths = from_space(point + errors[draws] * calibration.scale[:, None], self._transform)  # (n_paths, S, horizon, C)
+        moved = point + errors[draws] * self._scale_of(self.history_)[:, None]  # (n_paths, S, horizon, C)
+        paths = from_space(moved, self._transform)
         paths = np.moveaxis(paths, 1, 2).reshape(n_paths, horizon, -1)
         return paths[..., 0] if paths.shape[2] == 1 else paths
 
@@ -358,26 +360,18 @@ class BaseForecaster(Parameterised):
         Parameters
         ----------
         y, X : as in `fit`
-            Every row of it is forecast from each of the `horizon` rows before it.
+            The last fitted row, and each row of y, forecasts the `horizon` rows behind it as far as they are in y.  With
+            covariates known ahead the last rows of y forecast nothing: what comes after them is not in X.
 
         Returns
         -------
         score : float
             The mean over series of the error divided by the (seasonal) naive forecast's within the fitted rows; 0 is perfect.
         """
-        check_is_fitted(self)
-        panel = extend(self.history_, self._read(y, X, like=self.history_, follows=True))
-        new = np.diff(panel.bounds) - np.diff(self.history_.bounds)
-        first = panel.bounds[1:] - new - 1
-        first, n = np.maximum(first, panel.bounds[:-1]), int(new.max()) + 1
-        truth, outputs = past_forecasts(panel, self._model, first, n, self.horizon, None)
-        errors = np.abs(truth - quantile_of(outputs, self._model.quantiles, None))
-        scale = movement_scale(self.history_, self.history_.bounds[1:], None, self.seasonality)
-        known = np.isfinite(errors)
-        if not known.any():
-            raise ValueError("no row of y can be forecast; it needs values, and the fitted series whole windows at their end.")
-        sums = np.where(known, errors, 0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
-        return -float(np.mean((sums / scale)[known.any(axis=(1, 2))]))
+        self._check_fitted()
+        panel = self._continued_by(y, X)
+        self._tell_holes(panel)
+        return -mean_scaled_error(self.history_, panel, self._model, self.horizon, self.seasonality, self._longer(panel))
 
     def backtest(self, y, X=None, *, n_splits: int = 5, step: int | None = None, refit: bool | int = False, level=None,
                  quantiles=None):

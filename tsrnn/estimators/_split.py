@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 
+from tsrnn.data.reading import read_times
+
 
 class PanelTimeSeriesSplit(BaseCrossValidator):
     """Time series cross-validator that cuts by date, so that all series of a panel are cut at the same time.
@@ -25,8 +27,6 @@ class PanelTimeSeriesSplit(BaseCrossValidator):
         Dates of a test part; None: ``n_dates // (n_splits + 1)``.
     max_train_size : int, default=None
         Most dates of a training part, the latest; None: all.
-    gap : int, default=0
-        Dates left out between training and test part.
 
     See Also
     --------
@@ -37,6 +37,8 @@ class PanelTimeSeriesSplit(BaseCrossValidator):
     Dates are the distinct values of `ds` over all series, whether dates or whole numbers: series that end early are in no
     late part, and where `ds` only counts the rows of each series, "the same date" is the same count. A series that has no
     row in a training part is left out of the test part too: there is nothing that its forecast could go on from.
+
+    There is no gap between the parts: a forecaster goes on from the last row of its training part.
 
     Examples
     --------
@@ -49,14 +51,13 @@ class PanelTimeSeriesSplit(BaseCrossValidator):
     [0 1 2 4 5] [3 6]
     """
 
-    def __init__(self, n_splits=5, *, test_size=None, max_train_size=None, gap=0):
+    def __init__(self, n_splits=5, *, test_size=None, max_train_size=None):
         self.n_splits = n_splits
         self.test_size = test_size
         self.max_train_size = max_train_size
-        self.gap = gap
-        for name, smallest in (("n_splits", 1), ("test_size", 1), ("max_train_size", 1), ("gap", 0)):
+        for name, smallest in (("n_splits", 1), ("test_size", 1), ("max_train_size", 1)):
             value = getattr(self, name)
-            optional = name in ("test_size", "max_train_size")
+            optional = name != "n_splits"
             if value is None and optional:
                 continue
             if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest:
@@ -100,7 +101,7 @@ class PanelTimeSeriesSplit(BaseCrossValidator):
         return hash(self._params())
 
     def _params(self):
-        return self.n_splits, self.test_size, self.max_train_size, self.gap
+        return self.n_splits, self.test_size, self.max_train_size
 
     def _parts(self, date, series, n_dates):
         """From the numbers of each row's date and series."""
@@ -108,17 +109,16 @@ class PanelTimeSeriesSplit(BaseCrossValidator):
         if folds > n_dates:
             raise ValueError(f"Cannot have number of folds={folds} greater than the number of dates={n_dates}.")
         size = n_dates // folds if self.test_size is None else self.test_size
-        if n_dates - self.gap - size * self.n_splits <= 0:
-            raise ValueError(f"Too many splits={self.n_splits} for number of dates={n_dates} with test_size={size} and "
-                             f"gap={self.gap}; the first training part would be empty.")
+        if n_dates - size * self.n_splits <= 0:
+            raise ValueError(f"Too many splits={self.n_splits} for number of dates={n_dates} with test_size={size}; the first "
+                             "training part would be empty.")
         for start in range(n_dates - size * self.n_splits, n_dates, size):
-            end = start - self.gap
-            first = 0 if self.max_train_size is None else max(0, end - self.max_train_size)
-            train = np.flatnonzero((first <= date) & (date < end))
+            first = 0 if self.max_train_size is None else max(0, start - self.max_train_size)
+            train = np.flatnonzero((first <= date) & (date < start))
             started = np.isin(series, series[train])
             test = np.flatnonzero((start <= date) & (date < start + size) & started)
             if not len(test):
-                raise ValueError(f"No series has rows both in the dates {first} to {end - 1} and in {start} to "
+                raise ValueError(f"No series has rows both in the dates {first} to {start - 1} and in {start} to "
                                  f"{start + size - 1} (of {n_dates}); choose fewer splits or a larger test_size.")
             yield train, test
 
@@ -136,8 +136,5 @@ def _dates_and_series(X):
             raise ValueError(f"X lacks the column {column}; a long frame has unique_id, ds and y, a wide one neither of them.")
         if X[column].isna().any():
             raise ValueError(f"The column {column} of X contains missing values; drop these rows first.")
-    kind, types = X["ds"].dtype, pd.api.types
-    if not (types.is_datetime64_any_dtype(kind) or types.is_integer_dtype(kind) or isinstance(kind, pd.PeriodDtype)):
-        raise TypeError(f"The column ds of X must hold dates or whole numbers, got {kind}; convert it by pandas.to_datetime.")
-    date, dates = pd.factorize(X["ds"], sort=True)
+    date, dates = pd.factorize(read_times(X["ds"], "column 'ds'"), sort=True)
     return date, pd.factorize(X["unique_id"])[0], len(dates)

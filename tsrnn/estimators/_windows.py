@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.multioutput import MultiOutputRegressor
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
@@ -62,6 +63,8 @@ class WindowModel:
         if self._is_ours and (epochs or not len(stop)):
             self.regressor.set_params(early_stopping=False, **({"max_iter": epochs} if epochs else {}))
         samples = self._samples(panel, train, self.scaling)
+        if isinstance(self.regressor, Pipeline) and isinstance(self.regressor[-1], BaseSequenceEstimator):
+            self.regressor[-1].set_params(n_channels=samples.channels)  # it gets rows of (steps * channels)
         self.regressor = self._fit(samples, samples.at(stop), quiet=epochs is not None)
 
     def _samples(self, panel: Panel, origins: np.ndarray, scaling: Scaling, targets: bool = True) -> WindowSamples:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import has_fit_parameter
 
 from tsrnn.data.panel import Panel
 from tsrnn.data.sampling import WindowSettings
 from tsrnn.data.scaling import CHANGES, SCALERS, TRANSFORMS, to_space
+from tsrnn.estimators._base import BaseSequenceEstimator
 from tsrnn.estimators._declare import param
 from tsrnn.estimators._forecaster import BaseForecaster
 from tsrnn.estimators._params import POSITIVE_INT
@@ -59,7 +61,7 @@ class WindowForecaster(BaseForecaster):
     _positional = ("regressor",)
 
     regressor: Any = param(
-        None, [HasMethods(["fit", "predict"]), None], "The regressor; None is an `LSTMRegressor` that stops early.")
+        None, [HasMethods(["fit"]), None], "The regressor; None is an `LSTMRegressor` that stops early.")
     window: int = param(60, [POSITIVE_INT], "Rows that a forecast sees.")
     horizon: int = param(1, [POSITIVE_INT], "Rows to forecast.")
     patch: int = param(
@@ -80,11 +82,11 @@ class WindowForecaster(BaseForecaster):
         "the last value, or the last `seasonality`.")
     local: bool = param(False, ["boolean"], "One regressor a series, in place of one for all.")
     calendar_features: Sequence[str] = param(
-        (), ["array-like"], 'Of the dates, as sine and cosine: "minute", "hour", "dayofweek", "day", "week", "month", '
+        (), ["array-like", str], 'Of the dates, as sine and cosine: "minute", "hour", "dayofweek", "day", "week", "month", '
         '"quarter", "dayofyear".')
-    past_covariates: Sequence[Any] = param((), ["array-like"], "Columns of X that are known up to the present; others are "
+    past_covariates: Sequence[Any] = param((), ["array-like", str], "Columns of X that are known up to the present; others are "
                                                                "known ahead.")
-    static_covariates: Sequence[Any] = param((), ["array-like"], "Columns of X that never change within a series; text "
+    static_covariates: Sequence[Any] = param((), ["array-like", str], "Columns of X that never change within a series; text "
                                                                  "becomes one-hot.")
     refit: bool = param(True, ["boolean"], "Ends with a fit on all rows, those that were held out too.")
 
@@ -96,6 +98,8 @@ class WindowForecaster(BaseForecaster):
         self._validate_params()
         for wrong, message in (
             (self.window % self.patch, f"patch={self.patch} must divide window={self.window}; a step is {self.patch} rows."),
+            (self.window == 1 and self.scaler == "window",
+             "window=1 has no mean and deviation of its own; take a larger window, or another scaler."),
             (self.baseline == "last" and self._transform in CHANGES, f"baseline='last' and transform={self.transform!r} both "
              "measure from the last value; leave one of them at None."),
             (self.baseline == "seasonal" and not 1 < self.seasonality <= self.window,
@@ -106,6 +110,7 @@ class WindowForecaster(BaseForecaster):
         ):
             if wrong:
                 raise ValueError(message)
+        _check_middle(self._regressor)
         to_space(panel.values, self._transform)
         longest = int(np.diff(panel.bounds).max(initial=0))
         if self.window >= longest:
@@ -160,15 +165,15 @@ class WindowForecaster(BaseForecaster):
 
     @property
     def _past(self) -> tuple:  # type: ignore[override]
-        return tuple(self.past_covariates)
+        return _names(self.past_covariates)
 
     @property
     def _static(self) -> tuple:  # type: ignore[override]
-        return tuple(self.static_covariates)
+        return _names(self.static_covariates)
 
     @property
     def _calendar(self) -> tuple | Callable:  # type: ignore[override]
-        return tuple(self.calendar_features)
+        return _names(self.calendar_features)
 
     @property
     def _reach(self) -> int:
@@ -179,14 +184,34 @@ class WindowForecaster(BaseForecaster):
         return self._settings.horizon
 
     def _can_forecast(self, panel: Panel, end: int, s: int) -> bool:
-        first = max(end + 1 - self._reach, int(panel.bounds[s]))
-        complete = np.isfinite(panel.values[first:end + 1]).all() and np.isfinite(panel.past[first:end + 1]).all()
-        return end + 1 - panel.bounds[s] >= self._reach and bool(complete)
+        rows = slice(max(end + 1 - self._reach, int(panel.bounds[s])), end + 1)
+        read = (panel.values[rows], panel.past[rows], panel.known[rows], panel.static[s])
+        return end + 1 - panel.bounds[s] >= self._reach and all(np.isfinite(part).all() for part in read)
 
     def _reason(self, panel: Panel, s: int) -> str:
         rows = int(panel.bounds[s + 1] - panel.bounds[s])
         if rows < self._reach:
             return f"{rows} rows, a window needs {self._reach}"
+        if not np.isfinite(panel.static[s]).all():
+            return "a static covariate is missing"
         return f"missing values in its last {self._reach} rows"
+
+
+def _names(names: Any) -> tuple:
+    """A single name is meant as such."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _check_middle(regressor: Any) -> None:
+    """A forecast stands in the middle of its quantiles."""
+    inner = regressor[-1] if isinstance(regressor, Pipeline) else regressor
+    if isinstance(inner, BaseSequenceEstimator) and getattr(inner, "loss", None) == "quantile":
+        if inner is not regressor:
+            raise ValueError("a network of several quantiles must be the regressor itself, not the last step of a pipeline; "
+                             "scaler and covariates are WindowForecaster's own.")
+        quantiles = sorted(np.atleast_1d(inner.quantiles))
+        if not quantiles[0] <= 0.5 <= quantiles[-1]:
+            raise ValueError(f"quantiles={list(map(float, quantiles))} of the regressor must lie on both sides of 0.5, or hold "
+                             "it: that one is the forecast.")
 
 

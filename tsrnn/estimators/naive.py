@@ -7,13 +7,31 @@ from typing import Any
 import numpy as np
 
 from tsrnn.data.panel import Panel
+from tsrnn.data.sampling import seasonal_rows
 from tsrnn.estimators._declare import param
 from tsrnn.estimators._forecaster import BaseForecaster
 from tsrnn.estimators._params import POSITIVE_INT
 from tsrnn.estimators._repeat import Repeat
 
 
-class NaiveForecaster(BaseForecaster):
+class _Repeating(BaseForecaster):
+    """A season again; covariates are not looked at."""
+
+    def _read(self, y, X, like: Panel | None = None, follows: bool = False) -> Panel:
+        return super()._read(y, None, like, follows)
+
+    def _can_forecast(self, panel: Panel, end: int, s: int) -> bool:
+        rows = seasonal_rows(np.array([end]), self.horizon, self._reach)[0]
+        return bool((rows >= panel.bounds[s]).all()) and bool(np.isfinite(panel.values[rows]).all())
+
+    def _reason(self, panel: Panel, s: int) -> str:
+        rows = int(panel.bounds[s + 1] - panel.bounds[s])
+        if rows < self._reach:
+            return f"{rows} rows, a season has {self._reach}"
+        return "its last value is missing" if self._reach == 1 else "missing values in its last season"
+
+
+class NaiveForecaster(_Repeating):
     """Repeats the last value.
 
     On prices, and whatever else moves by chance, nothing is better on average.
@@ -38,7 +56,7 @@ class NaiveForecaster(BaseForecaster):
         return Repeat(1)
 
 
-class SeasonalNaiveForecaster(BaseForecaster):
+class SeasonalNaiveForecaster(_Repeating):
     """Repeats the last season.
 
     {parameters}

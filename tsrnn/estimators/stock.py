@@ -134,7 +134,7 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
             panel_future(panel, self.horizon)  # a calendar that ends too early is an error now, not after a long fit
         self._fit_panel(panel)
         self._frames = stocks.frames
-        return self
+        return self._report()
 
     def update(self, y_new, X=None, epochs: int = 0):
         """Appends new sessions; indicators go on from the ones before.
@@ -231,6 +231,10 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
         if self.target == "return" and season == 1:  # the last price once more is a return of 0, not the last return
             panel = replace(panel, values=np.zeros_like(panel.values))
         return super()._skill(panel, calibration, season)
+
+    @staticmethod
+    def _tell_holes(panel: Panel) -> None:
+        """Sessions are rows, whatever lies between them."""
 
     def _reason(self, panel: Panel, s: int) -> str:
         reason = super()._reason(panel, s)

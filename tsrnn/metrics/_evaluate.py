@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from tsrnn.data.covariates import describe_times
+from tsrnn.data.reading import read_times
 from tsrnn.metrics import _rows
 from tsrnn.metrics._checks import check_bounds, check_whole
 
@@ -42,7 +44,8 @@ def evaluate(frame, model=None, *, y_train=None, seasonality=1, naive="naive", b
         Indexed by `model`, or by `model` and the group. `n` is the number of values that were scored; rows without y or
         without the model's forecast (NaN) are left out, and so are rows without bounds from the columns of intervals. Then
         `mae`, `rmse`, `mape`, `smape`, `mase`, `skill` as the functions of these names define them (`skill` by the mean
-        absolute error, over rows that have both forecasts), and for each level `coverage-<level>`, `width-<level>`,
+        absolute error, over rows that have both forecasts; `mase` the mean over series, each the mean of its own rows, as in
+        `owa`), and for each level `coverage-<level>`, `width-<level>`,
         `winkler-<level>`, for each quantile `pinball-<quantile>`. `mase` leaves out rows whose history has no scale: it is
         constant, or no longer than a season.
 
@@ -65,13 +68,13 @@ def evaluate(frame, model=None, *, y_train=None, seasonality=1, naive="naive", b
 
     models = _models(frame, model, naive, by)
     codes, groups = _groups(frame, by)
-    y = _values(frame, "y")
+    y, series = _values(frame, "y"), pd.factorize(frame["unique_id"])[0]
     scale = None if y_train is None else _scale(frame, y_train, check_whole("seasonality", seasonality))
     tables = {}
     for name in models:
         columns = {}
         for score, losses in _losses(frame, name, y, scale):
-            columns[score] = _group_means(losses, codes, len(groups))
+            columns[score] = (_means_of_series if score == "mase" else _group_means)(losses, codes, len(groups), series)
         count = np.bincount(codes[~np.isnan(y + _values(frame, name))], minlength=len(groups))
         columns = {"n": count, **columns, "rmse": np.sqrt(columns["rmse"])}
         if naive in frame:
@@ -152,7 +155,14 @@ def _losses(frame, model, y, scale):
         yield f"pinball-{quantile}", _rows.pinball(y, _values(frame, f"{model}-q-{quantile}"), float(quantile))
 
 
-def _group_means(losses, codes, n_groups):
+def _means_of_series(losses, codes, n_groups, series):
+    """Mean over series of their means in each group (n_groups,)."""
+    n_series = int(series.max()) + 1
+    pairs, pair = np.unique(codes * n_series + series, return_inverse=True)
+    return _group_means(_group_means(losses, pair, len(pairs)), pairs // n_series, n_groups)
+
+
+def _group_means(losses, codes, n_groups, series=None):
     """Mean of the losses that are not NaN in each group (n_groups,); NaN where there is none."""
     known = ~np.isnan(losses)
     if not known.all():
@@ -189,6 +199,12 @@ def _scale(frame, y_train, m):
     import pandas as pd
 
     history = _long_history(y_train, frame["unique_id"])
+    history = history.assign(ds=read_times(history["ds"], "the times of y_train"))
+    if "cutoff" in frame:
+        frame = frame.assign(cutoff=read_times(frame["cutoff"], "column 'cutoff'"))
+        now, then = describe_times(pd.Index(history["ds"])), describe_times(pd.Index(frame["cutoff"]))
+        if now != then:
+            raise TypeError(f"the times of y_train are {now}, the cutoffs of frame are {then}; make them alike.")
     series, ids = pd.factorize(frame["unique_id"])
     ids = pd.Index(ids)
     known = ids.get_indexer(history["unique_id"])
