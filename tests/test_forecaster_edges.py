@@ -111,7 +111,7 @@ def test_rows_beyond_the_known_ones_of_past_covariates_are_refused(y):
     for strategy, horizon in (("direct", 3), ("recursive", 1)):
         fitted = ridge(horizon=horizon, strategy=strategy, past_covariates="wind").fit(y, X)
         assert np.isfinite(fitted.predict()).all()
-        with pytest.raises(ValueError, match=r"horizon=7 goes beyond the fitted . but the covariates \['wind'\]"):
+        with pytest.raises(ValueError, match=r"horizon=7 goes beyond the fitted ., but the covariates \['wind'\]"):
             fitted.predict(7)
 
 

@@ -109,12 +109,13 @@ def holes(panel) -> tuple[int, Any] | None:
     step, times = panel.form.step, panel.times
     if not isinstance(times, pd.DatetimeIndex) or not isinstance(step, (pd.offsets.Tick, pd.offsets.Day)):
         return None
-    local = ordinals(times.tz_localize(None) if times.tz is not None else times)  # days have 23 hours, too
     distance = pd.Timedelta(days=step.n) if isinstance(step, pd.offsets.Day) else pd.Timedelta(step)
-    missing = np.diff(local) // max(1, distance // pd.Timedelta(1, times.unit)) - 1
+    if times.tz is not None and distance % pd.Timedelta(days=1) == pd.Timedelta(0):
+        times = times.tz_localize(None)  # there are days of 23 hours
+    missing = np.diff(ordinals(times)) // max(1, distance // pd.Timedelta(1, times.unit)) - 1
     missing[panel.bounds[1:-1] - 1] = 0  # between series
     first = np.flatnonzero(missing > 0)
-    return (int(missing[first].sum()), times[int(first[0])]) if len(first) else None
+    return (int(missing[first].sum()), panel.times[int(first[0])]) if len(first) else None
 
 
 def future_times(last, step, horizon: int) -> pd.Index:

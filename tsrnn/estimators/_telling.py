@@ -40,6 +40,6 @@ def tell_holes(panel: Panel) -> None:
     found = holes(panel)
     if found:
         count, first = found
-        warnings.warn(f"{count} times are missing between the rows of y, the first after {first}: rows are counted, not hours "
+        warnings.warn(f"{count} time{'s are' if count > 1 else ' is'} missing between the rows of y, the first after {first}: rows are counted, not hours "
                       "or days. If they should count, make them rows with missing values, say by y.asfreq(...).",
                       UserWarning, stacklevel=5)
