@@ -436,6 +436,13 @@ class TestEvaluate:
             table = metrics.evaluate(single, y_train=y, by="unique_id")
             pd.testing.assert_frame_equal(table, expected.loc[pd.IndexSlice[:, ["b"]], :])
 
+    @pytest.mark.parametrize("name", ["y", "ds", "unique_id", 0, None])
+    def test_series_may_have_any_name(self, name):
+        ids = ["y" if name is None else name] * 2
+        frame = pd.DataFrame({"unique_id": ids, "ds": [3, 4], "y": [5.0, 7], "Net": [6.0, 5]})
+        for y in (pd.Series([1.0, 2, 4], name=name), pd.DataFrame({ids[0]: [1.0, 2, 4]})):
+            assert metrics.evaluate(frame, y_train=y).loc["Net", "mase"] == pytest.approx(1)
+
     def test_without_a_cutoff_all_history_counts(self):
         frame = pd.DataFrame({"unique_id": "a", "y": [5.0, 7], "Net": [6.0, 5]})
         assert metrics.evaluate(frame, y_train=[1, 2, 4]).loc["Net", "mase"] == pytest.approx(1)

@@ -364,6 +364,17 @@ def test_updates_are_as_if_all_had_been_there(frame, parameters):
     pd.testing.assert_frame_equal(steps.predict(level=80), forecaster.predict(level=80))
 
 
+def test_returns_are_held_against_no_change(frame):
+    """The last price once more: `skill_`, the backtest's column and the picture agree on it."""
+    forecaster = ridge(target="return", horizon=3).fit(frame)
+    table = forecaster.backtest(frame, n_splits=10)
+    assert (table["naive"] == 0).all()
+    from tsrnn.plotting import ForecastDisplay
+
+    display = ForecastDisplay.from_estimator(forecaster)
+    assert (display.naive["naive"] == 0).all() and display.lines_[0]["naive"].get_label() == "naive: no change"
+
+
 def test_updates_of_some_stocks(three):
     cut = {name: prices[:-10] for name, prices in three.items()}
     forecaster = ridge().fit(cut)

@@ -14,7 +14,6 @@ from tsrnn.data.panel import Panel
 from tsrnn.data.splitting import cutoffs, until
 from tsrnn.estimators._calibration import Longer, enough, filled, movement_scale, past_forecasts, quantile_of
 from tsrnn.estimators._levels import Wanted
-from tsrnn.estimators._repeat import Repeat
 from tsrnn.progress import track
 
 Columns = dict[str, np.ndarray]
@@ -40,7 +39,7 @@ def run_backtest(forecaster: Any, y: Any, X: Any, n_splits: Any, step: Any, refi
     for name, season in {"naive": 1, "seasonal_naive": forecaster.seasonality}.items():
         if name == "seasonal_naive" and season == 1:
             continue
-        columns[name] = Repeat(season).outputs(panel, cuts[real], horizon)[..., 0]
+        columns[name] = forecaster._naive(season).outputs(panel, cuts[real], horizon)[..., 0]
     when = None if times is None else times.take(np.nonzero(real)[0])
     return to_long(panel, columns, cuts[real], cutoffs=when)
 

@@ -12,7 +12,6 @@ import numpy as np
 from tsrnn.data.panel import Panel
 from tsrnn.data.scaling import from_space, to_space
 from tsrnn.estimators._levels import Wanted
-from tsrnn.estimators._repeat import Repeat
 
 MOST_VALUES = 4_000_000  # of forecasts that a calibration set keeps
 FEWEST_ORIGINS = 100     # a series, whatever the number of values
@@ -110,18 +109,28 @@ class Corrections(NamedTuple):
         return self._replace(ages=ages)
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Corrections (H, number of quantiles) over all series and channels, and the numbers of errors (H,) behind them."""
+        """Corrections (H, C, number of quantiles) over all series, and the fewest errors (H,) behind one of them.
+
+        Joined channels are different quantities, and each has its own errors; one that has none takes those of all.
+        """
         qs = list(self.tables)
-        first = self.tables[qs[0]]
-        out, counts = np.full((first.shape[2], len(qs)), np.nan), np.zeros(first.shape[2], np.int64)
-        shared = all(table is first for table in self.tables.values())
-        for h in range(len(out)):
-            for columns in ([range(len(qs))] if shared else [[i] for i in range(len(qs))]):
-                values = self._known(self.tables[qs[columns[0]]], h)
-                counts[h] = len(values)
-                if len(values):
-                    ranks = [rank(len(values), qs[i]) - 1 for i in columns]
-                    out[h, columns] = np.partition(values, sorted(set(ranks)))[ranks]
+        _, _, horizon, n_channels = self.tables[qs[0]].shape
+        out, counts = np.full((horizon, n_channels, len(qs)), np.nan), np.zeros(horizon, np.int64)
+        for h in range(horizon):
+            groups: dict[int, list[int]] = {}  # point forecasts have one table of errors for all quantiles
+            for i, q in enumerate(qs):
+                groups.setdefault(id(self.tables[q]), []).append(i)
+            sizes = []
+            for columns in groups.values():
+                known = self._known(self.tables[qs[columns[0]]], h)
+                for c, values in enumerate(known.T):
+                    values = values[np.isfinite(values)]
+                    values = values if len(values) else known[np.isfinite(known)]
+                    sizes.append(len(values))
+                    if len(values):
+                        ranks = [rank(len(values), qs[i]) - 1 for i in columns]
+                        out[h, c, columns] = np.partition(values, sorted(set(ranks)))[ranks]
+            counts[h] = min(sizes)
         return out, counts
 
     def bands(self, space: np.ndarray, quantiles: tuple[float, ...], wanted: Sequence[Wanted],
@@ -137,19 +146,17 @@ class Corrections(NamedTuple):
         scale : array of shape (S, C)
         """
         n, (errors, counts) = space.shape[1], self.table()
-        added = dict(zip(self.tables, errors[:n].T[..., None]))  # (n, 1) by quantile
+        added = dict(zip(self.tables, np.moveaxis(errors[:n], -1, 0)))  # (n, C) by quantile
         found = [quantile_of(space, quantiles, w.q) + added[w.q] * scale[:, None] for w in wanted]
         return np.sort(np.stack(found, axis=-1), axis=-1), counts[:n]
 
     def _known(self, errors: np.ndarray, h: int) -> np.ndarray:
-        """Errors h + 1 rows ahead of the last `length` origins whose truth was known."""
+        """Errors (n, C), h + 1 rows ahead, of the last `length` origins whose truth was known."""
         stops = np.maximum(errors.shape[1] - h - 1 - self.ages, 0)
         starts = np.maximum(stops - self.length, 0)
         if (stops == stops[0]).all():
-            values = errors[:, starts[0]:stops[0], h].ravel()
-        else:
-            values = np.concatenate([one[start:stop, h].ravel() for one, start, stop in zip(errors, starts, stops)])
-        return values[np.isfinite(values)]
+            return errors[:, starts[0]:stops[0], h].reshape(-1, errors.shape[3])
+        return np.concatenate([one[start:stop, h] for one, start, stop in zip(errors, starts, stops)])
 
 
 def quantile_of(outputs: np.ndarray, quantiles: tuple[float, ...], q: float | None) -> np.ndarray:
@@ -283,10 +290,10 @@ def whole_errors(calibration: Calibration, horizon: int) -> np.ndarray:
     return errors
 
 
-def skill(panel: Panel, calibration: Calibration, season: int, transform: str | None) -> float:
-    """1 - error / error of the naive forecast, in levels, each series in units of its own naive error; NaN if nothing moved."""
+def skill(panel: Panel, calibration: Calibration, naive_model: Any, transform: str | None) -> float:
+    """1 - error / error of a naive forecast, in levels, each series in units of its own naive error; NaN if nothing moved."""
     _, n, horizon = calibration.truth.shape[:3]
-    naive = past_forecasts(panel, Repeat(season), panel.bounds[:-1], n, horizon, transform)[1]
+    naive = past_forecasts(panel, naive_model, panel.bounds[:-1], n, horizon, transform)[1]
     truth, ours, theirs = (from_space(values, transform) for values in (
         calibration.truth, quantile_of(calibration.outputs, calibration.quantiles, None), naive[..., 0]))
     mine, other = np.abs(truth - ours), np.abs(truth - theirs)

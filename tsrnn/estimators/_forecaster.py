@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -32,7 +31,8 @@ from tsrnn.estimators._calibration import (
 from tsrnn.estimators._declare import Parameterised, param
 from tsrnn.estimators._levels import Wanted, read_levels
 from tsrnn.estimators._params import POSITIVE_INT
-from tsrnn.estimators._telling import check_ends, check_unchanged, tell_holes, tell_skipped
+from tsrnn.estimators._repeat import Repeat
+from tsrnn.estimators._telling import check_ends, check_unchanged, tell_holes, tell_skill, tell_skipped
 
 
 class BaseForecaster(Parameterised):
@@ -108,7 +108,7 @@ class BaseForecaster(Parameterised):
             fitted["_calibration"] = calibrate(panel, model, parts[-2], scale, self.horizon, self._transform,
                                                self._longer(panel))
             for name, season in (("skill_", 1), ("seasonal_skill_", self.seasonality)):
-                fitted[name] = self._skill(panel, fitted["_calibration"], season)
+                fitted[name] = skill(panel, fitted["_calibration"], self._naive(season), self._transform)
         fitted["_model"] = self._train_again(panel, model)
         if fitted["_model"] is not model and fitted["_calibration"] is not None:
             fitted["_calibration"] = fitted["_calibration"].after_learning()
@@ -146,9 +146,9 @@ class BaseForecaster(Parameterised):
         longer, origins = tail(panel, rows, self.horizon, read_future(panel, None, self.horizon, self._calendar))
         return Longer(longer, origins + 1 - panel.bounds[1:])
 
-    def _skill(self, panel: Panel, calibration: Calibration, season: int) -> float:
-        """1 - error / error of the naive forecast, in levels, each series in units of its own naive error."""
-        return skill(panel, calibration, season, self._transform)
+    def _naive(self, season: int) -> Any:
+        """What this one is held against, as a model."""
+        return Repeat(season)
 
     def _unable(self, panel: Panel, model: Any = None) -> dict[Any, str]:
         """Series that cannot be forecast at their end, and why."""
@@ -167,9 +167,7 @@ class BaseForecaster(Parameterised):
         """What a user should hear about the fit."""
         tell_skipped(self.skipped_, self.history_.n_series)
         self._tell_holes(self.history_)
-        if self.skill_ < 0:
-            warnings.warn(f"skill_={self.skill_:.3f}: on the rows held out, repeating the last value does better than "
-                          f"{self._name}.", UserWarning, stacklevel=3)
+        tell_skill(self.skill_, self._name)
         return self
 
     _tell_holes = staticmethod(tell_holes)

@@ -8,6 +8,16 @@ from tsrnn.data.panel import Panel
 from tsrnn.data.sampling import seasonal_rows
 
 
+class Nothing:
+    """A forecast of 0, which is naive for changes; as a model."""
+
+    quantiles: tuple[float, ...] = ()
+
+    def outputs(self, panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
+        """Zeros (n, H, C, 1)."""
+        return np.zeros((len(origins), horizon, len(panel.channels), 1))
+
+
 class Repeat:
     """The (seasonal) naive forecast: what was a season ago; as a model."""
 

@@ -40,6 +40,14 @@ def tell_holes(panel: Panel) -> None:
     found = holes(panel)
     if found:
         count, first = found
-        warnings.warn(f"{count} time{'s are' if count > 1 else ' is'} missing between the rows of y, the first after {first}: rows are counted, not hours "
-                      "or days. If they should count, make them rows with missing values, say by y.asfreq(...).",
+        are = "times are" if count > 1 else "time is"
+        warnings.warn(f"{count} {are} missing between the rows of y, the first after {first}: rows are counted, not hours or "
+                      "days. If they should count, make them rows with missing values, say by y.asfreq(...).",
                       UserWarning, stacklevel=5)
+
+
+def tell_skill(skill: float, name: str) -> None:
+    """Warns where the naive forecast is better."""
+    if skill < 0:
+        warnings.warn(f"skill_={skill:.3f}: on the rows held out, repeating the last value does better than {name}.",
+                      UserWarning, stacklevel=4)

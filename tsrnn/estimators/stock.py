@@ -17,6 +17,7 @@ from tsrnn.data.scaling import CHANGES
 from tsrnn.data.sessions import sessions, usual_sessions
 from tsrnn.data.stocks import ALONE, OHLCV, Stocks, feature_matrix, read_stocks, tidy_name
 from tsrnn.estimators._declare import param
+from tsrnn.estimators._repeat import Nothing
 from tsrnn.estimators.forecast import WindowForecaster
 from tsrnn.estimators.presets import CNNLSTMRegressor, LSTMRegressor
 
@@ -227,10 +228,9 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
         _check_no_covariates(X)
         return super()._ahead(panel, X, horizon)
 
-    def _skill(self, panel: Panel, calibration, season: int) -> float:
-        if self.target == "return" and season == 1:  # the last price once more is a return of 0, not the last return
-            panel = replace(panel, values=np.zeros_like(panel.values))
-        return super()._skill(panel, calibration, season)
+    def _naive(self, season: int) -> Any:
+        # the last price once more is a return of 0, not the last return
+        return Nothing() if self.target == "return" and season == 1 else super()._naive(season)
 
     @staticmethod
     def _tell_holes(panel: Panel) -> None:

@@ -239,5 +239,8 @@ def _long_history(y_train, ids):
         if len(names) != 1:
             raise ValueError(f"y_train is one series and frame has {len(names)}; pass a long or a wide frame of them all.")
         y_train = pd.Series(y_train).to_frame(names[0])
-    wide = pd.DataFrame(y_train).rename_axis(index="ds", columns="unique_id")
-    return wide.reset_index().melt(id_vars="ds", var_name="unique_id", value_name="y")
+    wide = pd.DataFrame(y_train)  # its columns may have any name, "y" too
+    rows, n_series = wide.shape
+    times = wide.index[np.tile(np.arange(rows), n_series)]
+    return pd.DataFrame({"unique_id": wide.columns.to_numpy().repeat(rows), "ds": times,
+                         "y": wide.to_numpy(np.float64, na_value=np.nan).T.ravel()})

@@ -133,8 +133,10 @@ def naive_path(values: np.ndarray, horizon: int, seasonality: int) -> np.ndarray
     return season[np.arange(horizon) % len(season)] if len(season) else np.full(horizon, np.nan)
 
 
-def naive_label(seasonality: int) -> str:
+def naive_label(seasonality: int, of_changes: bool = False) -> str:
     """What the legend calls it."""
+    if of_changes and seasonality == 1:
+        return "naive: no change"
     return "naive: repeat the last value" if seasonality == 1 else f"naive: repeat the last {seasonality} steps"
 
 
@@ -258,13 +260,15 @@ def only_models(forecast: pd.DataFrame, model: Any) -> pd.DataFrame:
     return forecast[["unique_id", "ds", *chosen, *dict.fromkeys(sides)]]
 
 
-def naive_frame(forecast: pd.DataFrame, history: pd.DataFrame, ids: Sequence, seasonality: int) -> pd.DataFrame:
+def naive_frame(forecast: pd.DataFrame, history: pd.DataFrame, ids: Sequence, seasonality: int,
+                of_changes: bool = False) -> pd.DataFrame:
     """The naive forecasts of the series at the times of their forecasts."""
     import pandas as pd
 
     parts = []
     for name in ids:
         times, past = of(forecast, name)["ds"], of(history, name)["y"].to_numpy(float)
+        past = np.zeros(1) if of_changes and seasonality == 1 else past
         parts.append(pd.DataFrame({"unique_id": [name] * len(times), "ds": times,
                                    "naive": naive_path(past, len(times), seasonality)}))
     return pd.concat(parts, ignore_index=True)

@@ -222,7 +222,8 @@ class BacktestDisplay:
         for column, color in zip(shown, ([_axes.NAIVE] if "naive" in shown else []) + _axes.model_colors(len(models))):
             naive = column == "naive"
             style = {"color": color, "linewidth": 2.4 if naive else 1.8, **_marks(by_horizon)}
-            style |= {"label": _frames.naive_label(self.seasonality)} if naive else {"label": str(column), **line_kwargs}
+            still = naive and (frame["naive"] == 0).all()
+            style |= {"label": _frames.naive_label(self.seasonality, still)} if naive else {"label": str(column), **line_kwargs}
             lines[column], = ax.plot(by_horizon.index.to_numpy(), by_horizon[column].to_numpy(), **style)
         ax.set_ylim(bottom=0)
         _horizon_axis(ax, label)

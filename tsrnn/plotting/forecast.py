@@ -33,6 +33,8 @@ class ForecastDisplay:
         Long: unique_id, ds, naive.
     seasonality : int, default=1
         Rows that the naive forecast repeats, for the legend.
+    of_changes : bool, default=False
+        The series are returns or other changes, whose naive forecast is 0; for the legend.
 
     Attributes
     ----------
@@ -48,12 +50,14 @@ class ForecastDisplay:
     legend_ : matplotlib.legend.Legend
     """
 
-    def __init__(self, forecast: pd.DataFrame, *, history=None, y_true=None, naive=None, seasonality: int = 1):
+    def __init__(self, forecast: pd.DataFrame, *, history=None, y_true=None, naive=None, seasonality: int = 1,
+                 of_changes: bool = False):
         self.forecast = forecast
         self.history = history
         self.y_true = y_true
         self.naive = naive
         self.seasonality = seasonality
+        self.of_changes = of_changes
 
     @classmethod
     def from_estimator(
@@ -104,7 +108,8 @@ class ForecastDisplay:
         ids = list(panel.ids) if history is None else list(dict.fromkeys(history["unique_id"]))
         begin = 0 if panel.form.dated or history is None else history["ds"].max() + 1
         forecast = _frames.prediction_frame(prediction, panel.form.kind, ids, begin, model_name(forecaster))
-        display = cls._chosen(forecast, history, y_true, series, max_series, getattr(forecaster, "seasonality", 1))
+        display = cls._chosen(forecast, history, y_true, series, max_series, getattr(forecaster, "seasonality", 1),
+                              getattr(forecaster, "target", None) == "return")
         return display.plot(ax, n_history=n_history, line_kwargs=line_kwargs, band_kwargs=band_kwargs)
 
     @classmethod
@@ -148,7 +153,7 @@ class ForecastDisplay:
         return display.plot(ax, n_history=n_history, line_kwargs=line_kwargs, band_kwargs=band_kwargs)
 
     @classmethod
-    def _chosen(cls, forecast, history, y_true, series, max_series, seasonality):
+    def _chosen(cls, forecast, history, y_true, series, max_series, seasonality, of_changes=False):
         """The display of the chosen series."""
         import pandas as pd
 
@@ -169,9 +174,9 @@ class ForecastDisplay:
             lengths = history.groupby("unique_id").size().reindex(ids, fill_value=0)
             if lengths.min() < seasonality:
                 seasonality = 1
-            naive = _frames.naive_frame(forecast, history, ids, seasonality)
+            naive = _frames.naive_frame(forecast, history, ids, seasonality, of_changes)
         truth = _frames.truth_frame(y_true, forecast, ids)
-        return cls(forecast, history=history, y_true=truth, naive=naive, seasonality=seasonality)
+        return cls(forecast, history=history, y_true=truth, naive=naive, seasonality=seasonality, of_changes=of_changes)
 
     def plot(self, ax=None, *, n_history=None, line_kwargs=None, band_kwargs=None):
         """Draws.
@@ -232,7 +237,8 @@ class ForecastDisplay:
         marks = {"marker": "o", "markersize": 3.5, "markevery": slice(start.n, None)} if len(forecast) <= _FEW else {}
         if self.naive is not None:
             part = _frames.of(self.naive, name)
-            style = {"color": _axes.NAIVE, "linewidth": 2.4, "zorder": 1.8, "label": _frames.naive_label(self.seasonality)}
+            style = {"color": _axes.NAIVE, "linewidth": 2.4, "zorder": 1.8,
+                     "label": _frames.naive_label(self.seasonality, self.of_changes)}
             lines["naive"], = ax.plot(start.x(part), start.y(part["naive"]), **style, **marks)
         models = _frames.forecast_columns(forecast)
         for color, (model, levels) in zip(_axes.model_colors(len(models)), models.items()):
