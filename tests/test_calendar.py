@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.tseries.holiday import USFederalHolidayCalendar
 
 from tsrnn.data.calendar import CALENDAR, calendar_matrix, future_of_each, future_times, infer_step
+from tsrnn.data.sessions import sessions
 
 FREQS = ["h", "15min", "D", "B", "W-WED", "MS", "ME", "QS", "YE", "2D", "3h", "BME", "BMS"]
 
@@ -95,6 +97,14 @@ def test_a_calendar_of_ones_own():
         future_times(pd.Timestamp("2024-01-03"), calendar, 3)
     with pytest.raises(ValueError, match="must return 1 ascending"):
         future_times(pd.Timestamp("2024-01-03"), lambda last, horizon: sessions[:1], 1)
+
+
+@pytest.mark.parametrize("calendar", [USFederalHolidayCalendar, pd.offsets.BDay])
+def test_a_class_is_no_calendar(calendar):
+    name = calendar.__name__
+    with pytest.raises(TypeError, match=rf"calendar={name} is a class; call it .*calendar={name}\(\)"):
+        sessions(calendar)
+    assert sessions(calendar())
 
 
 @pytest.mark.parametrize(("lasts", "step"), [

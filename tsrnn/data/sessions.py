@@ -22,11 +22,13 @@ def sessions(calendar: Any) -> Any:
     Raises
     ------
     TypeError
-        For anything else.
+        For anything else, a class of calendars instead of a calendar among it.
     """
     import pandas as pd
     from pandas.tseries.holiday import AbstractHolidayCalendar
 
+    if isinstance(calendar, type):
+        raise TypeError(f"calendar={calendar.__name__} is a class; call it to make a calendar: calendar={calendar.__name__}().")
     if isinstance(calendar, pd.offsets.BaseOffset):
         return calendar
     if isinstance(calendar, AbstractHolidayCalendar):

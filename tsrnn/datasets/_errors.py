@@ -24,7 +24,7 @@ class EmptyPricesError(PriceError):
 
 
 class HalfFilledError(PriceError):
-    """Single prices or whole columns are missing."""
+    """Single prices, whole dates or whole columns are missing."""
 
 
 class SourceError(PriceError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import numbers
 import os
 import random
 import re
@@ -26,20 +28,22 @@ from tsrnn.datasets._errors import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 logger = logging.getLogger("tsrnn")
 
 _INTERVALS = ("1d", "1wk", "1mo")
 _TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=&_-]{0,31}")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}($|[T ])")
 _SOURCE_NAME = re.compile(r"[a-z0-9_]{1,32}")
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 60.0  # seconds
 
 
 def fetch_prices(
     tickers: str | Iterable[str],
-    start: str | date | None = None,
-    end: str | date | None = None,
+    start: str | date | np.datetime64 | None = None,
+    end: str | date | np.datetime64 | None = None,
     *,
     interval: Literal["1d", "1wk", "1mo"] = "1d",
     adjust: bool = True,
@@ -60,15 +64,18 @@ def fetch_prices(
     ----------
     tickers : str or list of str
         Symbols as Yahoo writes them: "AAPL", "SAP.DE", "^GSPC", "EURUSD=X", "BTC-USD". Lower case is made upper case.
-    start, end : str or datetime.date, default=None
-        First day, and the day after the last one, in the exchange's time zone. None: the first day that there is; now.
+    start, end : str, datetime.date or numpy.datetime64, default=None
+        First day, and the day after the last one, in the exchange's time zone. A str is written YYYY-MM-DD; a time may follow
+        and does not count. None: the first day that there is; now.
     interval : {"1d", "1wk", "1mo"}, default="1d"
         What a row stands for; it is dated by its first day.
     adjust : bool, default=True
         Whether open to close are adjusted for dividends as well as for splits. False: for splits alone, and the adjusted close
         is the further column `adj_close`. A `source` decides by itself.
     missing : {"raise", "keep"}, default="raise"
-        What becomes of prices that the vendor lacks: an error that names them, or NaN in the result. Nothing is ever filled.
+        What becomes of prices that the vendor lacks, on dates that it lists: an error that names them, or NaN in the result.
+        Nothing is filled here. One gap cannot be seen: for a volume that Yahoo lacks beside prices yfinance writes 0, just as
+        for a day on which nothing was traded.
     errors : {"raise", "warn"}, default="raise"
         What becomes of several tickers of which some fail: an error that names each, or a warning and the others. Either
         way all are tried first, and those that succeed are kept on disk. None left: always an error.
@@ -104,7 +111,7 @@ def fetch_prices(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         For an argument that makes no sense, before anything is fetched.
     PriceError
         One of its subclasses: `OfflineError`, `RateLimitError` (after all retries), `UnknownTickerError`, `EmptyPricesError`,
@@ -126,7 +133,7 @@ def fetch_prices(
         raise ValueError("refresh=True fetches anew, and download_if_missing=False forbids it; set one of them only.")
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise ValueError(f"retries={retries!r} must be a whole number, 0 or more.")
-    if not timeout > 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not 0 < timeout < math.inf:
         raise ValueError(f"timeout={timeout!r} must be a positive number of seconds.")
     first, last = _range(start, end)
     name = _source_name(source, source_name)
@@ -136,6 +143,8 @@ def fetch_prices(
     )
     if isinstance(tickers, str):
         return _prices(_ticker(tickers), request, None)
+    if not isinstance(tickers, Iterable):
+        raise TypeError(f"tickers={tickers!r} is {type(tickers).__name__}; give a symbol such as \"AAPL\" or a list of them.")
     return _several([_ticker(ticker) for ticker in tickers], request, errors)
 
 
@@ -193,23 +202,28 @@ def _source_name(source: Any, name: str | None) -> str | None:
     return name
 
 
-def _range(start: Any, end: Any) -> tuple[date | None, date | None]:
+def _day(name: str, value: Any) -> date | None:
+    """The date that a str, a date, a datetime, a Timestamp or a datetime64 falls on."""
+    import numpy as np
     import pandas as pd
 
-    days: list[date | None] = []
-    for name, value in (("start", start), ("end", end)):
-        if value is None:
-            days.append(None)
-            continue
-        try:
-            if not isinstance(value, (str, date)):  # a datetime and a Timestamp are dates too
-                raise ValueError("it is no date")
-            days.append(pd.Timestamp(value).date())
-            if pd.isna(days[-1]):
-                raise ValueError("it is no date")
-        except ValueError as error:
-            raise ValueError(f"{name}={value!r} must be a date such as \"2024-01-31\": {error}.") from None
-    first, last = days
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):  # no guess: 5/1/2024 is May here and January there
+            day = datetime.fromisoformat(value).date() if _ISO.match(value) else None
+        else:
+            day = pd.Timestamp(value).date() if isinstance(value, (date, np.datetime64)) else None
+    except (ValueError, NotImplementedError):  # no such day; a year that datetime.date has not
+        day = None
+    if day is None or pd.isna(day):
+        raise ValueError(f"{name}={value!r} must be a date written YYYY-MM-DD, such as \"2024-01-31\", a datetime.date or a "
+                         "numpy.datetime64.")
+    return day
+
+
+def _range(start: Any, end: Any) -> tuple[date | None, date | None]:
+    first, last = _day("start", start), _day("end", end)
     if first is not None and last is not None and first >= last:
         raise ValueError(f"start={first} must lie before end={last}, the day after the last one; exchange or move them.")
     if first is not None and first > _now().date() + timedelta(days=1):

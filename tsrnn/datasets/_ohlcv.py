@@ -37,7 +37,7 @@ def tidy(raw: Any, ticker: str, adjust: bool) -> pd.DataFrame:
     Raises
     ------
     EmptyPricesError
-        No row.
+        No row, or none with a value.
     SourceError
         No such frame, duplicate dates, values that are no numbers.
     """
@@ -60,6 +60,9 @@ def tidy(raw: Any, ticker: str, adjust: bool) -> pd.DataFrame:
         frame = frame[wanted].astype("float64")
     except (TypeError, ValueError) as error:
         raise SourceError(f"{ticker}: the source's frame holds values that are no numbers: {error}") from error
+    if frame.isna().all(axis=None):
+        raise EmptyPricesError(f"{ticker}: the source lists {len(frame)} dates from {raw.index.min():%Y-%m-%d} to "
+                               f"{raw.index.max():%Y-%m-%d} without one price; choose another range, or try again later.")
     if np.isinf(frame.to_numpy()).any():
         raise SourceError(f"{ticker}: the source's frame holds infinite values on {_days(np.isinf(frame).any(axis=1))}.")
     local = frame.index.tz_localize(None).normalize().as_unit("us")
@@ -95,7 +98,7 @@ def part(frame: pd.DataFrame, start: date | None, end: date | None, ticker: str)
 
 
 def check_filled(frame: pd.DataFrame, ticker: str) -> None:
-    """Raise where a price is missing.
+    """Raise where a price or a whole date is missing.
 
     Raises
     ------
@@ -105,8 +108,11 @@ def check_filled(frame: pd.DataFrame, ticker: str) -> None:
     missing = frame.isna()
     if not missing.any(axis=None):
         return
-    whole = [column for column in frame.columns if missing[column].all()]
-    parts = [f"{column} on all {len(frame)} dates" for column in whole]
+    nothing = missing.all(axis=1)
+    parts = [f"every value on {_days(nothing)}"] if nothing.any() else []
+    missing = missing[~nothing]
+    whole = [column for column in frame.columns if len(missing) and missing[column].all()]
+    parts += [f"{column} on all {len(missing)} {'other ' if nothing.any() else ''}dates" for column in whole]
     some = missing.drop(columns=whole)
     parts += [f"{column} on {_days(some[column])}" for column in some.columns if some[column].any()]
     raise HalfFilledError(f"{ticker} is half-filled: the source lacks {'; '.join(parts)}. Try again later, choose a range "

@@ -29,23 +29,26 @@ def download(ticker: str, start: date | None, end: date | None, *, interval: str
              now: datetime) -> pd.DataFrame:
     """What yfinance has from `start` to the day before `end`, without the bar that is still being traded.
 
+    Dates that Yahoo answers with nulls stay, as rows of NaN.
+
     Raises
     ------
     PriceError
         OfflineError, RateLimitError, UnknownTickerError, EmptyPricesError or SourceError.
     """
+    security = None
     with _quiet() as yfinance:
         try:
             security = yfinance.Ticker(ticker)
             frame = security.history(start=(start or _FIRST_DAY).isoformat(), end=end and end.isoformat(), interval=interval,
-                                     auto_adjust=adjust, timeout=timeout)
+                                     auto_adjust=adjust, keepna=True, timeout=timeout)
             if frame is None or frame.empty:
                 raise EmptyPricesError(_empty(ticker, start, end, ""))
-            return frame[_finished(frame, getattr(security, "history_metadata", None), interval, now)]
+            return _unfilled(frame[_finished(frame, getattr(security, "history_metadata", None), interval, now)])
         except PriceError:
             raise
         except Exception as error:
-            raise _translated(error, ticker, start, end) from error
+            raise _translated(error, security, ticker, start, end) from error
 
 
 @contextlib.contextmanager
@@ -99,7 +102,25 @@ def _finished(frame: pd.DataFrame, metadata: Any, interval: str, now: datetime) 
     return finished
 
 
-def _translated(error: Exception, ticker: str, start: date | None, end: date | None) -> PriceError:
+def _unfilled(frame: pd.DataFrame) -> pd.DataFrame:
+    """NaN throughout on dates without any price: yfinance writes 0 for a null volume, and takes rows of zeros for missing.
+
+    Beside prices a volume of 0 may be the exchange's own, and stays.
+    """
+    prices = frame.columns.intersection(["Open", "High", "Low", "Close", "Adj Close"])
+    absent = (frame[prices].isna() | (frame[prices] == 0)).all(axis=1) & (frame["Volume"] == 0)
+    return frame.assign(**{column: frame[column].astype("float64").mask(absent) for column in [*prices, "Volume"]})
+
+
+def _described(security: Any) -> bool:
+    """Whether Yahoo told of the ticker, just without prices; a server in trouble sends an error instead, as JSON too."""
+    try:
+        return "exchangeTimezoneName" in security.history_metadata
+    except Exception:  # it asks Yahoo again where there was no answer at all
+        return False
+
+
+def _translated(error: Exception, security: Any, ticker: str, start: date | None, end: date | None) -> PriceError:
     """Our error for one that yfinance, or the HTTP library below it, raised."""
     from yfinance import exceptions as theirs
 
@@ -109,9 +130,10 @@ def _translated(error: Exception, ticker: str, start: date | None, end: date | N
         return RateLimitError(f"Yahoo Finance refuses {ticker}: too many requests.")
     reason = str(getattr(error, "yahoo_reason", None) or "")
     if isinstance(error, theirs.YFTzMissingError) or status == 404 or "delisted" in reason or "No data found" in reason:
+        doubt = "" if status == 404 or reason else " If the symbol is right, Yahoo may be in trouble: try again later."
         return UnknownTickerError(f"Yahoo Finance does not know {ticker} (any more): it may be misspelt or delisted; look the "
-                                  "symbol up at finance.yahoo.com (other exchanges have a suffix, as in SAP.DE).")
-    if isinstance(error, theirs.YFPricesMissingError):
+                                  f"symbol up at finance.yahoo.com (other exchanges have a suffix, as in SAP.DE).{doubt}")
+    if isinstance(error, theirs.YFPricesMissingError) and ("Data doesn't exist" in f"{reason} {error}" or _described(security)):
         return EmptyPricesError(_empty(ticker, start, end, reason))
     if isinstance(error, OSError) and not isinstance(error, ValueError) and type(error).__name__ != "HTTPError":
         return OfflineError(f"Yahoo Finance cannot be reached for {ticker} ({cause}); check the connection, raise timeout=, "
