@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tsrnn
-from tsrnn.cli import BAD_INPUT, NO_DATA, app
+from tsrnn.cli import BAD_INPUT, NO_DATA, _in_options, app
 from tsrnn.datasets import NotCachedError, OfflineError, UnknownTickerError
 
 ROOT = Path(tsrnn.__file__).resolve().parents[1]
@@ -64,6 +64,20 @@ class TestForecast:
         assert re.search("is better: the model's mean absolute error|have the same mean absolute error", result.stdout)
         assert max(map(len, result.stdout.splitlines())) <= 80
 
+    @pytest.mark.parametrize("width", [80, 60])
+    @pytest.mark.parametrize("levels", ["50,80,95", "10,50,60,70,80,90,95"])
+    def test_many_levels_fit_too(self, csv, monkeypatch, width, levels):
+        monkeypatch.setenv("COLUMNS", str(width))
+        facts = json.loads(run("forecast", csv, *QUICK, "--level", levels, "--json").stdout)["forecast"]
+        text = run("forecast", csv, *QUICK, "--level", levels).stdout
+        assert max(map(len, text.splitlines())) <= width
+        for level in levels.split(","):
+            assert text.count(f" {level} %") == 1
+            for low, high in zip(facts[f"lo-{level}"], facts[f"hi-{level}"]):
+                assert f"{low:.2f} … {high:.2f}" in text
+        n_tables = text.count("───\n") + text.count("─── \n")
+        assert n_tables > 1 and text.count("2008-10-15") == n_tables
+
     @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "cnn-lstm"])
     def test_json_and_cells(self, csv, cell):
         facts = json.loads(run("forecast", csv, "--cell", cell, "--json", "--horizon", 3, *QUICK).stdout)
@@ -107,7 +121,8 @@ class TestForecast:
 
     def test_what_differs_in_numbers_is_warned_of_once(self, csv):
         result = run("backtest", csv, "--json", *QUICK)
-        assert result.stderr.count("warning: level=95 needs") == 1 and "skill_" not in result.stderr
+        assert result.stderr.count("warning: --level=95 needs") == 1 and "skill_" not in result.stderr
+        assert "Take a larger --validation-fraction" in result.stderr
 
 
 class TestBacktest:
@@ -118,6 +133,13 @@ class TestBacktest:
                  "within the 80 %", "LSTM(4)", "naive", "28 forecasts of 5 steps, 1 row apart")
         assert all(word in result.stdout for word in words) and max(map(len, result.stdout.splitlines())) <= 80
         assert re.search(r"is better: .*(p = [0-9.e-]+\)|too few cutoffs)", result.stdout, re.DOTALL)
+
+    def test_constant_prices(self, tmp_path):
+        rows = "".join(f"{day:%Y-%m-%d},5.1\n" for day in pd.bdate_range("2020-01-01", periods=120))
+        (tmp_path / "a.csv").write_text("date,close\n" + rows)
+        result = run("backtest", tmp_path / "a.csv", *QUICK)
+        assert result.exit_code == 0 and "Nothing moved in the rows that were forecast" in result.stdout
+        assert not re.search("inf|nan|within|skill", result.stdout)
 
     def test_json_picture_and_file(self, csv, tmp_path):
         result = run("backtest", csv, "--horizon", 2, "--n-splits", 4, "--step", 5, "--refit", 2, "--json", *QUICK, "--plot",
@@ -219,13 +241,17 @@ class TestBadInput:
         (["."], ". is a folder"),
         (["--column", "closing"], "no column 'closing'; choose one of: open, high"),
         (["--cell", "transformer"], "--cell=transformer is unknown; use lstm, gru, rnn, cnn-lstm."),
-        (["--transform", "sqrt"], "--transform=sqrt is unknown; use auto, log-return, diff, none."),
+        (["--transform", "sqrt"], "--transform=sqrt is unknown; use auto, log-return, log, diff, none."),
         (["--level", "80,x"], "--level=80,x must be percentages"),
         (["--level", "100"], "--level=100 must be percentages"),
-        (["--window", 2000], "window=2000 must be smaller than the series ("),
-        (["--horizon", 2000], "horizon=2000"),
+        (["--window", 2000], "--window=2000 must be smaller than the series ("),
+        (["--horizon", 2000], "--horizon=2000"),
         (["--start", "soon"], "--start=soon is no date"),
-        (["--end", "1999-01-01"], "no row in the dates of --start=None and --end=1999-01-01; it runs from 2004-08-19 to 2008"),
+        (["--start", "2007-01-01T00:00Z"], "--start=2007-01-01T00:00Z has a time zone"),
+        (["--end", "2007-01-01T00:00+02:00"], "--end=2007-01-01T00:00+02:00 has a time zone"),
+        (["--date-format", "%Y"], "--date-format goes with a file, and the embedded prices is none"),
+        (["--plot", "-"], "--plot=- is no file's name"),
+        (["--end", "1999-01-01"], "no row in the dates of --end=1999-01-01; it runs from 2004-08-19 to 2008"),
         (["--features", "volume", "--column", "open"], "--features goes with the closing price"),
         (["--features", "mood"], "feature 'mood' is no column"),
         (["--plot", "a.xyz"], "--plot=a.xyz must end in a picture's extension"),
@@ -242,7 +268,8 @@ class TestBadInput:
 
     def test_of_backtests(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        for arguments, message in ((["--out", "none/a.csv"], "there is no folder none"), (["--n-splits", 5000], "take fewer")):
+        for arguments, message in ((["--out", "none/a.csv"], "there is no folder none"), (["--n-splits", 5000], "take fewer"),
+                                   (["--out", "-"], "--out=- is no file's name")):
             result = run("backtest", *arguments)
             assert result.exit_code == BAD_INPUT and message in result.stderr and len(result.stderr.splitlines()) == 1
 
@@ -250,7 +277,27 @@ class TestBadInput:
         for rows in (1, 19, 33):
             (tmp_path / "a.csv").write_text("close\n" + "\n".join(map(str, range(1, rows + 1))))
             result = run("forecast", tmp_path / "a.csv")
-            assert result.exit_code == BAD_INPUT and "window=30" in result.stderr and len(result.stderr.splitlines()) == 1
+            assert result.exit_code == BAD_INPUT and "--window=30" in result.stderr
+            assert result.stderr.startswith("warning: ") and len(result.stderr.splitlines()) == 2  # that there are no dates
+
+    @pytest.mark.parametrize("command", ["forecast", "backtest"])
+    def test_dates_that_leave_the_month_open(self, tmp_path, command):
+        rows = "".join(f"{day:%d/%m/%Y},{10 + day.month}\n" for day in pd.date_range("2000-01-01", periods=90, freq="MS"))
+        (tmp_path / "a.csv").write_text("Month,Close\n" + rows)
+        result = run(command, tmp_path / "a.csv", *QUICK)
+        assert result.exit_code == BAD_INPUT and len(result.stderr.splitlines()) == 1
+        assert "such as '01/01/2000', whose day could be the month; say" in result.stderr and "--date-format=" in result.stderr
+        result = run(command, tmp_path / "a.csv", "--date-format", "%d/%m/%Y", "--json", "--level", "none", *QUICK)
+        assert json.loads(result.stdout)["source"]["to"] == "2007-06-01" and "warning" not in result.stderr
+
+    def test_options_by_their_own_names(self, tmp_path):
+        (tmp_path / "a.csv").write_text("date,close\n" + "".join(f"{year},{year - 1950}\n" for year in range(1900, 2000)))
+        result = run("forecast", tmp_path / "a.csv", "--transform", "log_return", *QUICK)
+        assert result.exit_code == BAD_INPUT
+        assert result.stderr == ("error: --transform=log-return needs values above 0, the series holds -50; use "
+                                 "--transform=diff or --transform=none, or drop these rows first.\n")
+        assert _in_options("pass source= for another vendor, or download_if_missing=False; n_splits=4 and refit=2") == (
+            "pass source= for another vendor, or --offline; --n-splits=4 and --refit=2")
 
     def test_a_file_without_rows(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -260,6 +307,16 @@ class TestBadInput:
             result = run("forecast", name)
             assert result.exit_code == BAD_INPUT and result.stderr.startswith(f"error: {message}; give a CSV file")
             assert len(result.stderr.splitlines()) == 1
+
+    def test_irregular_times_are_told_once(self, tmp_path):
+        times = pd.Timestamp("2020-01-01") + pd.to_timedelta([7 * n + n * n % 97 / 100 for n in range(100)], unit="h")
+        rows = "".join(f"{time:%Y-%m-%d %H:%M:%S},{50 + n % 7}\n" for n, time in enumerate(times))
+        (tmp_path / "a.csv").write_text("time,close\n" + rows)
+        result = run("forecast", tmp_path / "a.csv", "--level", "none", *QUICK)
+        assert result.exit_code == 0 and len([line for line in result.stderr.splitlines() if "rows are counted" in line]) == 1
+        step = re.search(r"go on by the most frequent step \((.*)\)", result.stderr)[1]
+        shown = pd.to_datetime(re.findall(r"^ (2020-\S+ \S+) ", result.stdout, re.MULTILINE))
+        assert set(shown[1:] - shown[:-1]) == {pd.Timedelta(step)}
 
     def test_too_large_a_network(self, csv):
         result = run("forecast", csv, "--json", "--hidden", 99_999_999)
@@ -276,6 +333,28 @@ class TestBadInput:
     def test_wrong_options(self, arguments):
         result = run("forecast", *arguments)
         assert result.exit_code == BAD_INPUT and "Traceback" not in result.output
+
+
+class TestOutput:
+    """That ends early."""
+
+    def start(self, *arguments, stdout):
+        return subprocess.Popen([sys.executable, "-m", "tsrnn", *arguments], stdout=stdout, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+    @pytest.mark.parametrize("arguments", [["forecast", *map(str, QUICK), "--level", "none"], ["info"]])
+    def test_a_full_disk(self, arguments):
+        with open("/dev/full", "w") as full, self.start(*arguments, stdout=full) as process:
+            error = process.communicate(timeout=120)[1]
+        assert process.returncode == BAD_INPUT
+        assert re.fullmatch(r"error: the output cannot be written: .*\n", error)
+
+    @pytest.mark.parametrize("arguments", [["forecast", *map(str, QUICK), "--level", "none"], ["info"]])
+    def test_a_reader_that_has_seen_enough(self, arguments):
+        with self.start(*arguments, stdout=subprocess.PIPE) as process:
+            process.stdout.close()
+            assert process.stderr.read() == "" and process.wait(60) == 1
 
 
 def test_warmup_says_where_the_kernels_are():

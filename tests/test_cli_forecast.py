@@ -65,6 +65,11 @@ class TestForecast:
         result = forecast(source(tmp_path, walk() * 0 + 5), Settings(**QUICK))
         assert "they say nothing about the model" in result.verdict and result.as_dict()["skill"] is None
 
+    @pytest.mark.parametrize("spellings", [("log", "log"), ("log-return", "log_return"), ("log_return", "log_return")])
+    def test_transforms(self, result, spellings):
+        forecaster, _ = make_forecaster(result.source, Settings(transform=spellings[0], **QUICK))
+        assert forecaster.transform == spellings[1]
+
     def test_values_that_are_no_prices(self, tmp_path):
         """Differences where logarithms are not there; times that are numbers."""
         waves = pd.Series(np.sin(np.arange(120) / 3), name="level").rename_axis("time")
@@ -129,6 +134,14 @@ class TestBacktest:
         assert few.n_cutoffs == 2 and "too few cutoffs" in few.verdict and math.isnan(few.test.pvalue)
         json.dumps(few.as_dict(), allow_nan=False)
 
+    def test_constant_prices(self, tmp_path):
+        """Rounding is no error, and no bound misses by it."""
+        result = backtest(source(tmp_path, walk() * 0 + 5.1), Settings(horizon=2, **QUICK))
+        assert result.verdict == "Nothing moved in the rows that were forecast; they say nothing about the model."
+        facts = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+        assert facts["scores"]["model"]["coverage-80"] is None is facts["scores"]["model"]["skill"]
+        assert facts["scores"]["model"]["mae"] < 1e-3 and facts["diebold_mariano"]["p_value"] is None
+
     def test_missing_values_are_left_out_of_both(self, tmp_path):
         series = walk()
         series.iloc[[40, -10]] = np.nan
@@ -160,6 +173,7 @@ def test_plan_of_cutoffs(arguments, expected):
     assert plan_cutoffs(*arguments) == expected
 
 
+@pytest.mark.filterwarnings("ignore:.*has no column of dates")
 @pytest.mark.parametrize("factor, text", [
     (1, "3.14"), (1e-3, "0.00314"), (1e3, "3142"), (1e12, "3.14159e+12"), (1e-12, "3.14159e-12"),
 ])

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsrnn import metrics
-from tsrnn._read_csv import pick, read_table, time_text
+from tsrnn._read_csv import pick, read_table, tell_irregular, time_text
+from tsrnn.data.stocks import tidy_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CELLS = {"lstm": "LSTMRegressor", "gru": "GRURegressor", "rnn": "RNNRegressor", "cnn-lstm": "CNNLSTMRegressor"}
-TRANSFORMS = {"auto": "auto", "log-return": "log_return", "diff": "diff", "none": None}
+TRANSFORMS = {"auto": "auto", "log-return": "log_return", "log": "log", "diff": "diff", "none": None}
 FILE_ENDINGS = (".csv", ".txt", ".tsv", ".gz", ".bz2", ".zip", ".xz", ".zst")
 _SHARE, _MOST_CUTOFFS = 5, 1000  # a backtest without --n-splits: the last fifth of the rows, from so many cutoffs at most
 _EQUAL = "The model and repeating the last value have the same mean absolute error."
@@ -44,9 +45,9 @@ class Settings:
 
     def __post_init__(self):
         for name, known in (("cell", CELLS), ("transform", TRANSFORMS)):
-            if getattr(self, name) not in known:
+            if getattr(self, name).replace("_", "-") not in known:
                 raise ValueError(f"--{name}={getattr(self, name)} is unknown; use {', '.join(known)}.")
-        if self.features and self.column.lower() != "close":
+        if self.features and tidy_name(self.column) != "close":
             raise ValueError(f"--features goes with the closing price; leave out --column={self.column}, or --features.")
 
     @property
@@ -72,7 +73,7 @@ class Source:
 
 
 def read_source(name: str | None, settings: Settings, start: str | None = None, end: str | None = None,
-                offline: bool = False) -> Source:
+                offline: bool = False, date_format: str | None = None) -> Source:
     """The embedded prices for None, a CSV file, or the prices of a ticker symbol, the only case that may use the network.
 
     Parameters
@@ -84,21 +85,27 @@ def read_source(name: str | None, settings: Settings, start: str | None = None, 
         First date, and the one after the last.
     offline : bool
         Whether a symbol's prices may come from the disk only.
+    date_format : str, optional
+        How a file writes its dates, as strptime has it.
     """
+    limits = {option: _moment(option, text) for option, text in (("start", start), ("end", end)) if text is not None}
     if name is None:
         from tsrnn.datasets import load_prices
 
         kind, name = "embedded", "the embedded prices"
         frame = load_prices()
     elif os.path.exists(name) or os.path.dirname(name) or name.lower().endswith(FILE_ENDINGS):
-        kind, frame = "file", read_table(name, settings.column)
+        kind, frame = "file", read_table(name, settings.column, date_format)
     else:
         kind, frame = "ticker", _fetch(name, start, end, offline)
+    if date_format is not None and kind != "file":
+        raise ValueError(f"--date-format goes with a file, and {name} is none; leave it out.")
     if kind != "ticker":
-        frame = _between(frame, start, end, name)
+        frame = _between(frame, limits, name)
     series = pick(frame, settings.column, name).astype(np.float64)
     if settings.features:
         series = series.where(series > 0)  # as the forecaster has it
+    tell_irregular(series.index, name)
     return Source(kind, name, frame, series)
 
 
@@ -118,23 +125,33 @@ def _fetch(name, start, end, offline):
         raise
 
 
-def _between(frame, start, end, name):
+def _moment(option, text):
+    """A date without a zone, as the rows' own are."""
+    import pandas as pd
+
+    try:
+        moment = pd.Timestamp(text)
+    except ValueError:
+        moment = pd.NaT
+    if moment is pd.NaT:
+        raise ValueError(f"--{option}={text} is no date; write it as 2024-01-31.")
+    if moment.tz is not None:
+        raise ValueError(f"--{option}={text} has a time zone, and the dates of prices have none; leave it out.")
+    return moment
+
+
+def _between(frame, limits, name):
     """Rows from `start` to before `end`."""
     import pandas as pd
 
+    if limits and not isinstance(frame.index, pd.DatetimeIndex):
+        raise ValueError(f"--{next(iter(limits))} needs dates, and {name} has no column of them.")
     spans = f"runs from {time_text(frame.index[0])} to {time_text(frame.index[-1])}"
-    for option, limit in (("start", start), ("end", end)):
-        if limit is None:
-            continue
-        if not isinstance(frame.index, pd.DatetimeIndex):
-            raise ValueError(f"--{option}={limit} needs dates, and {name} has no column of that name: date, datetime, time.")
-        try:
-            moment = pd.Timestamp(limit)
-        except ValueError:
-            raise ValueError(f"--{option}={limit} is no date; write it as 2024-01-31.") from None
+    for option, moment in limits.items():
         frame = frame[frame.index >= moment] if option == "start" else frame[frame.index < moment]
     if frame.empty:
-        raise ValueError(f"{name} has no row in the dates of --start={start} and --end={end}; it {spans}.")
+        asked = " and ".join(f"--{option}={time_text(moment)}" for option, moment in limits.items())
+        raise ValueError(f"{name} has no row in the dates of {asked}; it {spans}.")
     return frame
 
 
@@ -143,11 +160,11 @@ def make_forecaster(source: Source, settings: Settings, on_epoch_end: Callable |
     import tsrnn
     from tsrnn.data.calendar import infer_step
 
-    regressor = getattr(tsrnn, CELLS[settings.cell])(
+    regressor = getattr(tsrnn, CELLS[settings.cell.replace("_", "-")])(
         hidden_layer_sizes=(settings.hidden,), max_iter=settings.most_epochs, batch_size=64, early_stopping=True,
         random_state=settings.seed, on_epoch_end=on_epoch_end,
     )
-    transform = TRANSFORMS[settings.transform]
+    transform = TRANSFORMS[settings.transform.replace("_", "-")]
     if transform == "auto":
         transform = "log_return" if not (source.series <= 0).any() else "diff"
     shared = {"window": settings.window, "horizon": settings.horizon, "transform": transform,
@@ -209,7 +226,7 @@ def forecast(source: Source, settings: Settings, on_epoch_end: Callable | None =
         forecaster.fit(y)
     seconds = time.perf_counter() - started
     table = forecaster.predict(level=_wanted(settings))
-    model = CELLS[settings.cell]
+    model = CELLS[settings.cell.replace("_", "-")]
     table = table.to_frame(model) if table.ndim == 1 else table
     table = table.rename(columns=lambda name: "forecast" if name == model else name.removeprefix(f"{model}-"))
     table.insert(1, "naive", source.series.iloc[-1])
@@ -250,6 +267,8 @@ class Backtest:
     def verdict(self) -> str:
         """Which forecast has the smaller error, and whether that may be chance, in plain words."""
         gain, p = self.scores["skill"].iloc[0], self.test.pvalue
+        if math.isnan(gain):
+            return "Nothing moved in the rows that were forecast; they say nothing about the model."
         if gain == 0:
             return _EQUAL
         if math.isnan(p):
@@ -293,7 +312,7 @@ def backtest(source: Source, settings: Settings, n_splits: int | None = None, st
     for name in other.columns[other.columns.str.startswith("NaiveForecaster")]:  # with intervals of its own
         frame[name.replace("NaiveForecaster", "naive")] = other[name].to_numpy()
     frame["unique_id"] = str(source.series.name)
-    model = CELLS[settings.cell]
+    model = CELLS[settings.cell.replace("_", "-")]
     there = frame[["y", model, "naive"]].notna().all(axis=1)
     if not there.any():
         raise ValueError(f"no forecast can be scored: at each of the {n_splits} cutoffs {source.name} has missing values in "
@@ -322,13 +341,19 @@ def _scores(frame, series, model, horizon, step) -> dict[str, Any]:
     scores = metrics.evaluate(frame, models, y_train=series)
     direction = metrics.directional_accuracy(first["y"], first[model], first["naive"]) if moved else np.nan
     scores["directional_accuracy"] = [direction, np.nan]  # the naive forecast says that nothing moves
+    by_horizon = metrics.evaluate(frame, models, by="horizon")
+    still = not scores["mae"].iloc[1] > 0
+    if still:  # what is left of the model's errors is rounding, which no ratio and no interval is about
+        for table in (scores, by_horizon):
+            ratios = [name for name in table if name.startswith(("skill", "coverage-", "width-"))]
+            table[ratios] = np.nan
     by_cutoff = [frame.pivot(index="cutoff", columns="ahead", values=name) for name in ("y", *models)]
     whole = by_cutoff[0].notna().all(axis=1)
     lag = -(-horizon // step)  # cutoffs whose forecasts share rows
     test = metrics.DieboldMariano(np.nan, np.nan)
-    if whole.sum() >= max(_FEWEST, 2 * lag):
+    if whole.sum() >= max(_FEWEST, 2 * lag) and not still:
         test = metrics.diebold_mariano(*(table[whole].to_numpy() for table in by_cutoff), horizon=lag)
-    return {"scores": scores, "by_horizon": metrics.evaluate(frame, models, by="horizon"), "test": test,
+    return {"scores": scores, "by_horizon": by_horizon, "test": test,
             "share_up": float((moves > 0).sum() / moved) if moved else np.nan}
 
 

@@ -3,31 +3,67 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from tsrnn.data.stocks import DATES, tidy_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DATE_NAMES = ("date", "datetime", "timestamp", "time", "ds")
+_SEPARATORS = ",;\t|"
 _OFFSET = r"(:\d{2}(?:\.\d+)?)\s*(?:Z|[+-]\d{2}(?::?\d{2})?)$"  # a zone after a time of day; the year of 10-03-2023 is none
+_NUMERIC = r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})(?!\d)"  # a date of numbers alone, the year last
+_QUARTER = r"(\d{4})[- ]?[Qq]([1-4])"
+_MONTHS = ("%b %Y", "%B %Y", "%b-%Y", "%B-%Y", "%m/%Y", "%m-%Y", "%m.%Y")  # which pandas does not guess
+_REMEDY = 'say how they are written, for example --date-format="%d/%m/%Y"'
 _MANY = 8  # choices that an error lists
 
 
-def read_table(path, column) -> pd.DataFrame:
-    """A CSV file (also compressed) as a frame.
+def read_table(path, column, date_format=None) -> pd.DataFrame:
+    """A CSV file (also compressed; separated by commas, semicolons, tabs or bars) as a frame.
 
-    A column called date, datetime, timestamp, time or ds, in any case, becomes the index, and the rows are put in time order;
-    without one they are taken as they stand. Dates with a time zone keep their local time and lose the zone; numbers are
-    read by their size, as seconds, milli-, micro- or nanoseconds since 1970 (UTC), as 20240131, or else as plain steps,
-    which are counted where they are no whole numbers.
+    A column called date, datetime, timestamp, time or ds, in any case, or else a first column of dates in words, becomes the
+    index, and the rows are put in time order; without one they are taken as they stand, and a warning says so. Dates with a
+    time zone keep their local time and lose the zone; numbers are read by their size, as seconds, milli-, micro- or
+    nanoseconds since 1970 (UTC), as 20240131, or else as plain steps, which are counted where they are no whole numbers.
+    Days and months that could be exchanged are an error, unless `date_format` says which is which (as strptime has it).
     Where several header lines name fields and tickers, as ``yfinance.download`` returns them, the columns are "Close", or
     "Close AAPL" where there are several tickers; `column` must say which one then.
     """
     name = str(path)
-    frame = _read_csv(path, name, column)
-    dates = next((label for label in frame.columns if str(label).lower() in _DATE_NAMES), None)
-    return frame if dates is None else _by_date(frame, dates, name)
+    frame = _read_csv(path, name, column, date_format)
+    dates = _date_column(frame.columns)
+    if dates is None and (date_format is not None or _holds_dates(frame.iloc[:, 0])):
+        dates = frame.columns[0]
+    if dates is None:
+        warnings.warn(f"{name} has no column of dates: rows are numbered.", UserWarning, stacklevel=2)
+        return frame
+    return _by_date(frame, dates, name, date_format)
+
+
+def _date_column(columns):
+    return next((label for label in columns if tidy_name(label) in DATES), None)
+
+
+def _holds_dates(column):
+    """Whether text, all of it, is dates, or may be once their format is known."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column) or column.isna().all():
+        return False
+    try:
+        return bool(_parse_dates(column).notna().all())
+    except _AmbiguousError:
+        return True
+    except (ValueError, TypeError):
+        return False
+
+
+class _AmbiguousError(ValueError):
+    """Dates that can be read in two ways."""
 
 
 def pick(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
@@ -40,17 +76,29 @@ def pick(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
         raise ValueError(f"{name} has no column {column!r}; choose one of: {shown}.")
     prices = frame[label]
     if not pd.api.types.is_numeric_dtype(prices) or pd.api.types.is_bool_dtype(prices):
-        raise ValueError(f"column {label!r} of {name} holds {prices.dtype} values, not numbers.")
+        wrong = prices[pd.to_numeric(prices, errors="coerce").isna() & prices.notna()]
+        found = f"{prices.dtype} values" if wrong.empty else f"{str(wrong.iloc[0])!r} in row {_row_text(wrong.index[0])}"
+        raise ValueError(f"column {label!r} of {name} holds {found}, not numbers; write them as 1234.5, and leave missing ones "
+                         "empty.")
     return prices
 
 
+def _row_text(label):
+    return label + 1 if isinstance(label, int) else time_text(label)
+
+
 def _find(columns, column):
-    """The label that is `column`, else the first that differs from it in case only, else None."""
-    folded = {str(label).lower(): label for label in reversed(columns)}
-    return column if column in columns else folded.get(column.lower())
+    """The label that is `column`, else the first that differs in case, else in spelling (Close/Last) only, else None."""
+    if column in columns:
+        return column
+    for spelling in (lambda label: str(label).lower(), tidy_name):
+        found = next((label for label in columns if spelling(label) == spelling(column)), None)
+        if found is not None:
+            return found
+    return None
 
 
-def _read_csv(path, name, column):
+def _read_csv(path, name, column, date_format):
     import pandas as pd
 
     if os.path.isdir(path):
@@ -58,8 +106,13 @@ def _read_csv(path, name, column):
     if not os.path.isfile(path):
         raise ValueError(f"there is no file {name}; give the path of a CSV file with a header line.")
     try:
-        tickers = _has_tickers(pd.read_csv(path, nrows=2, dtype=str))
-        frame = pd.read_csv(path, header=[0, 1], index_col=0) if tickers else pd.read_csv(path)
+        how = {"sep": _separator(path), "skipinitialspace": True}
+        head = pd.read_csv(path, nrows=2, dtype=str, **how)
+        tickers = _has_tickers(head)
+        if date_format is not None:  # 01022000 must keep its 0
+            dates = _date_column(head.columns)
+            how["dtype"] = {head.columns[0] if dates is None or tickers else dates: str}
+        frame = pd.read_csv(path, header=[0, 1], index_col=0, **how) if tickers else pd.read_csv(path, **how)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{name} is empty; give a CSV file with a header line and a row for each price.") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -69,12 +122,19 @@ def _read_csv(path, name, column):
     return _one_header(frame, name, column) if tickers else frame
 
 
+def _separator(path):
+    """What makes most columns of the header."""
+    import pandas as pd
+
+    return max(_SEPARATORS, key=lambda separator: pd.read_csv(path, nrows=0, sep=separator).shape[1])
+
+
 def _has_tickers(head):
     """Whether two header lines, fields and tickers, stand above a third that names the dates alone, as yfinance has it."""
     if len(head) < 2 or head.shape[1] < 2:
         return False
     first, *others = head.iloc[1]
-    return str(first).lower() in _DATE_NAMES and all(value != value for value in others)
+    return tidy_name(first) in DATES and all(value != value for value in others)
 
 
 def _one_header(frame, name, column):
@@ -95,11 +155,16 @@ def _one_header(frame, name, column):
     return frame.set_axis(labels, axis=1).reset_index()
 
 
-def _by_date(frame, dates, name):
+def _by_date(frame, dates, name, date_format):
     try:
-        frame = frame.assign(**{dates: _parse_dates(frame[dates])}).set_index(dates).sort_index(kind="stable")
+        times = _parse_dates(frame[dates], date_format)
+        frame = frame.assign(**{dates: times}).set_index(dates).sort_index(kind="stable")
+    except _AmbiguousError as error:
+        raise ValueError(f"column {dates!r} of {name} holds {error}; {_REMEDY}.") from None
     except (ValueError, TypeError) as error:
-        raise ValueError(f"column {dates!r} of {name} does not hold dates: {error}") from error
+        remedy = "" if date_format is None else f", as --date-format={date_format} has them"
+        raise ValueError(f"column {dates!r} of {name} does not hold dates{remedy}: {_reason(error)}"
+                         + (f"; if it does, {_REMEDY}." if date_format is None else ".")) from error
     if frame.index.hasnans:
         raise ValueError(f"column {dates!r} of {name} has missing dates; drop these rows first.")
     if frame.index.has_duplicates:
@@ -108,20 +173,58 @@ def _by_date(frame, dates, name):
     return frame
 
 
-def _parse_dates(column):
+def _reason(error):
+    """The first sentence: what follows is advice on pandas' parameters."""
+    return str(error).split(". ")[0].split(", at position")[0].split("\n")[0].rstrip(".")
+
+
+def _parse_dates(column, date_format=None):
     """Dates without a zone: the local time, or UTC where the clock, set back, would put local times out of order."""
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and date_format is None:
         return _parse_numbers(column)
     text = column.astype("string").str.strip()
-    bare = text.str.replace(_OFFSET, r"\1", regex=True)
+    how = {"dayfirst": _day_first(text)} if date_format is None else {"format": date_format}
+    bare = text if date_format is not None else text.str.replace(_OFFSET, r"\1", regex=True)
     if (bare == text).all():
-        parsed = pd.to_datetime(column)
+        parsed = _to_dates(text, how)
         return parsed if parsed.dt.tz is None else parsed.dt.tz_localize(None)
-    instants, local = pd.to_datetime(text, utc=True).dt.tz_localize(None), pd.to_datetime(bare)
+    instants, local = _to_dates(text, how | {"utc": True}).dt.tz_localize(None), _to_dates(bare, how)
     ordered = local[instants.sort_values(kind="stable").index]
     return local if ordered.is_monotonic_increasing and local.nunique() == instants.nunique() else instants
+
+
+def _to_dates(text, how):
+    import pandas as pd
+
+    quarters = text.str.fullmatch(_QUARTER)
+    if quarters.fillna(True).all() and quarters.any():
+        return pd.PeriodIndex(text.str.replace(_QUARTER, r"\1Q\2", regex=True), freq="Q").to_timestamp().to_series(text.index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # where pandas would guess the format row by row
+        try:
+            return pd.to_datetime(text, **how)
+        except UserWarning:
+            for written in _MONTHS:
+                with suppress(ValueError):
+                    return pd.to_datetime(text, format=written)
+    raise ValueError(f"{text.dropna().iloc[0]!r} is written in no known way")
+
+
+def _day_first(text):
+    """Whether 13/12/2000 stands for what 2000-12-13 is; False for dates that do not leave that open."""
+    fields = text.dropna().str.extract(_NUMERIC).dropna()
+    if fields.empty:
+        return False
+    first, second = (fields[number].astype(int) for number in (0, 1))
+    if (first > 12).any() and (second > 12).any():
+        raise ValueError(f"{text[(first > 12).idxmax()]!r} has the day first, {text[(second > 12).idxmax()]!r} the month")
+    if fields[2].str.len().min() == 2:
+        raise _AmbiguousError(f"dates such as {text[fields.index[0]]!r}, whose day could be the month or the year")
+    if not ((first > 12).any() or (second > 12).any() or (first == second).all()):
+        raise _AmbiguousError(f"dates such as {text[fields.index[0]]!r}, whose day could be the month")
+    return bool((first > 12).any())
 
 
 def _parse_numbers(numbers):
@@ -135,6 +238,25 @@ def _parse_numbers(numbers):
         return numbers if (numbers % 1 == 0).all() or numbers.hasnans else numbers.rank(method="dense").astype(int) - 1
     unit = "s" if high < 1e11 else "ms" if high < 1e14 else "us" if high < 1e17 else "ns"
     return pd.to_datetime(numbers, unit=unit)
+
+
+def tell_irregular(times, name):
+    """Warn where less than half of the times follow the one before by the step that the future times have."""
+    import pandas as pd
+
+    from tsrnn.data.calendar import infer_step
+
+    step = infer_step(times)
+    if len(times) < 3 or (times[:-1] + step == times[1:]).mean() >= 0.5:
+        return
+    if isinstance(step, pd.offsets.Day):
+        text = f"{step.n} day{'s' * (step.n > 1)}"
+    elif isinstance(step, pd.offsets.Tick):
+        text = str(pd.Timedelta(step)).removeprefix("0 days ")
+    else:
+        text = getattr(step, "freqstr", str(step))
+    warnings.warn(f"the times of {name} are irregular: rows are counted, and the times that are forecast go on by the most "
+                  f"frequent step ({text}).", UserWarning, stacklevel=3)
 
 
 def time_text(label) -> str:

@@ -49,15 +49,41 @@ def fit_bar(show: bool, n_fits: int, n_epochs: int) -> Iterator[Callable | None]
 def print_forecast(result: Forecast) -> None:
     """Table, verdict and what was fitted."""
     source, settings, table = result.source, result.settings, result.table
-    write = number_writer(source)
-    levels = [f"{level:g}" for level in settings.level]
+    write, times = number_writer(source), [time_text(time) for time in table.index]
     title = f"{source.series.name} of {source.name}, {_count(len(table), 'step')} after {time_text(source.series.index[-1])}"
-    shown = _table("", settings.label, *(f"{level} %" for level in levels), "naive")
-    for time, row in zip(table.index, table.to_dict("records")):
-        bands = [f"{write(row[f'lo-{level}'])} … {write(row[f'hi-{level}'])}" for level in levels]
-        shown.add_row(time_text(time), write(row["forecast"]), *bands, write(row["naive"]))
+    point, naive = ((name, [write(value) for value in table[column]])
+                    for name, column in ((settings.label, "forecast"), ("naive", "naive")))
+    bands = [(f"{level:g} %", [f"{write(low)} … {write(high)}" for low, high in zip(table[f"lo-{level:g}"],
+                                                                                  table[f"hi-{level:g}"])])
+             for level in settings.level]
     epochs = _count(result.forecaster.regressor_.n_iter_, "epoch")
-    _show(title, shown, result.verdict, f"Fitted on {_count(len(source.series), 'row')}, {epochs}, {result.seconds:.1f} s.")
+    _show(title, _side_by_side(times, [point], bands, [naive]), result.verdict,
+          f"Fitted on {_count(len(source.series), 'row')}, {epochs}, {result.seconds:.1f} s.")
+
+
+def _side_by_side(times: list[str], left: list, bands: list, right: list) -> list[Table]:
+    """A table of all columns (header, texts); the `bands` that the terminal has no room for in further ones below it."""
+    tables = []
+    while left or bands:
+        fitting = len(bands)
+        while fitting > bool(not left) and not _fits(_filled(times, left + bands[:fitting] + right)):
+            fitting -= 1
+        tables.append(_filled(times, left + bands[:fitting] + right))
+        left, bands, right = [], bands[fitting:], []
+    return tables
+
+
+def _filled(times: list[str], columns: list) -> Table:
+    table = _table("", *(header for header, _ in columns))
+    for row in zip(times, *(texts for _, texts in columns)):
+        table.add_row(*row)
+    return table
+
+
+def _fits(table: Table) -> bool:
+    console = _console()
+    wide = console.options.update(width=10_000)
+    return table.__rich_measure__(console, wide).maximum <= console.width
 
 
 _SCORES = (
@@ -92,7 +118,7 @@ def print_backtest(result: Backtest) -> None:
         made += f", {_count(result.step, 'row')} apart"
     fits = -(-result.n_cutoffs // result.refit) if result.refit else 1
     model = "a model fitted once, before the first of them" if fits == 1 else f"{fits} models, each fitted on the rows before"
-    _show(title, shown, result.verdict, *_direction(result), f"{made}, by {model}; {result.seconds:.1f} s.")
+    _show(title, [shown], result.verdict, *_direction(result), f"{made}, by {model}; {result.seconds:.1f} s.")
 
 
 def _direction(result: Backtest) -> list[str]:
@@ -121,16 +147,21 @@ def _table(*columns: str) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if number else "left")
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
     return table
 
 
-def _show(title: str, table: Table, *sentences: str) -> None:
+def _console():
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False)
+
+
+def _show(title: str, tables: list[Table], *sentences: str) -> None:
+    console = _console()
     console.print(title, style="bold")
-    console.print(table)
+    for table in tables:
+        console.print(table)
     for sentence in sentences:
         console.print(sentence)
 

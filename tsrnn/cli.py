@@ -33,7 +33,18 @@ class _Interrupted(BaseException):
 
 def main() -> None:
     """Entry point of the console script and of ``python -m tsrnn``."""
-    app(prog_name="tsrnn")
+    try:
+        try:
+            app(prog_name="tsrnn")
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what is still to be written may fail too
+    except OSError as error:  # a full disk, say; other errors end in `_session`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries again
+        if isinstance(error, BrokenPipeError):  # head has seen enough
+            sys.exit(1)
+        _tell("error: the output cannot be written", error)
+        sys.exit(BAD_INPUT)
 
 
 @contextmanager
@@ -57,17 +68,43 @@ def _session(too_large: str = "there is not enough memory", quiet: bool = False)
             raise typer.Exit(INTERRUPTED) from None
 
 
+# what the library says of its parameters, in the options of the command line
+_OPTIONS = (
+    (r"use transform='diff' or None", "use --transform=diff or --transform=none"),
+    (r"(?<![\w-])transform='?(\w+)'?", lambda match: f"--transform={match[1].replace('_', '-').lower()}"),
+    (r"(?<![\w-])(window|horizon|level|features|refit|step|start|end)=", r"--\1="),
+    (r"(?<![\w-])n_splits=", "--n-splits="), (r"(?<![\w-])validation_fraction\b", "--validation-fraction"),
+    (r"(?<![\w-])max_iter=", "--epochs="), (r"(?<![\w-])download_if_missing=False", "--offline"),
+    (r"raise timeout=, pass source= for another vendor, or --offline for", "or use --offline for"),
+    (r", or pass source= for another vendor", ""), (r", or take the gaps with missing=\"keep\"", ""),
+    (r"set data_home= or TSRNN_DATA_HOME", "set TSRNN_DATA_HOME"), (r", say by y\.asfreq\(\.\.\.\)", ""),
+    (r"\by (holds|has)\b", r"the series \1"), (r"\b(of|in) y\b", r"\1 the series"),
+)
+
+
 def _tell(what: str, message: object) -> None:
-    typer.echo(f"{what}: {' '.join(str(message).split()) or type(message).__name__}", err=True)
+    typer.echo(f"{what}: {_in_options(message) or type(message).__name__}", err=True)
+
+
+def _in_options(message: object) -> str:
+    """One line, in the words of the command line."""
+    text = " ".join(str(message).split())
+    for pattern, words in _OPTIONS:
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def _once():
-    """A `warnings.showwarning` of one line; what differs in its numbers only is said once."""
+    """A `warnings.showwarning` of one line; what differs in its numbers only is said once.
+
+    Where times are irregular, so many as a regular series would have in between are not told as well.
+    """
     said = set()
 
     def show(message, *_):
         text = re.sub(r"\d+", "0", str(message))
-        if text not in said:
+        irregular = any("are irregular" in other for other in said)
+        if text not in said and not (irregular and "missing between the rows" in text):
             said.add(text)
             _tell("warning", message)
 
@@ -103,7 +140,7 @@ def _log(quiet: bool) -> Iterator[None]:
     """The package's log on standard error: the first fit on a machine waits for the compiler, and says so."""
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            typer.echo(self.format(record), err=True)  # to sys.stderr as it is now: above a bar
+            typer.echo(_in_options(self.format(record)), err=True)  # to sys.stderr as it is now: above a bar
 
     logger, handler = logging.getLogger("tsrnn"), Lines()
     level = logger.level
@@ -141,8 +178,8 @@ Hidden = Annotated[int, typer.Option(min=1, max=MOST_HIDDEN, help="Hidden units.
 Level = Annotated[list[str], typer.Option(
     metavar="PERCENT", help="Intervals in percent, repeated or separated by commas; \"none\": no intervals.")]
 Transform = Annotated[str, typer.Option(
-    help="What the model sees and forecasts: log-return, diff, none (the values); auto: log-returns, or differences where a "
-         "value is 0 or negative.")]
+    help="What the model sees and forecasts: log-return, log, diff, none (the values); auto: log-returns, or differences where "
+         "a value is 0 or negative.")]
 Features = Annotated[str, typer.Option(
     show_default=False, help="Columns and indicators that the model sees beside the closing price, separated by commas: "
                              "volume,rsi_14.")]
@@ -152,6 +189,8 @@ Validation = Annotated[float, typer.Option(
     min=0.01, max=0.49, help="Share of the rows, the last ones, for intervals and skill; as many before decide when to stop.")]
 Start = Annotated[str | None, typer.Option(help="First date.", show_default=False)]
 End = Annotated[str | None, typer.Option(help="The date after the last one.", show_default=False)]
+DateFormat = Annotated[str | None, typer.Option(
+    metavar="FORMAT", show_default=False, help="How a file writes its dates, as strptime has it: \"%d/%m/%Y\".")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network: a ticker's prices as fetched earlier.")]
 Plot = Annotated[Path | None, typer.Option(help="Write a picture (PNG, PDF, SVG) to this file.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")]
@@ -164,7 +203,8 @@ def forecast(
     name: Name = None, column: Column = "close", horizon: Horizon = 5, window: Window = 30, cell: Cell = "lstm",
     hidden: Hidden = 32, level: Level = ["80", "95"], transform: Transform = "auto", features: Features = "",  # noqa: B006
     epochs: Epochs = 100, seed: Seed = 0, validation_fraction: Validation = 0.1, start: Start = None, end: End = None,
-    offline: Offline = False, plot: Plot = None, as_json: AsJson = False, verbose: Verbose = None,
+    date_format: DateFormat = None, offline: Offline = False, plot: Plot = None,
+    as_json: AsJson = False, verbose: Verbose = None,
 ) -> None:
     """Forecast what comes next, with intervals, beside the naive forecast that repeats the last value."""
     with _session(_memory(hidden, window), quiet=as_json):
@@ -173,7 +213,7 @@ def forecast(
         settings = _forecast.Settings(column, horizon, window, cell, hidden, transform, _names(features), _levels(level),
                                       epochs, seed, validation_fraction)
         _check_outputs(plot)
-        source = _forecast.read_source(name, settings, start, end, offline)
+        source = _forecast.read_source(name, settings, start, end, offline, date_format)
         with _report.fit_bar(_is_shown(verbose), 2, epochs) as on_epoch_end:
             result = _forecast.forecast(source, settings, on_epoch_end)
         if plot is not None:
@@ -192,7 +232,7 @@ def backtest(
     refit: Annotated[int, typer.Option(
         min=0, help="Fit anew for every so many forecasts; 0: once, before the first.")] = 0,
     epochs: Epochs = 100, seed: Seed = 0, validation_fraction: Validation = 0.1, start: Start = None, end: End = None,
-    offline: Offline = False, plot: Plot = None,
+    date_format: DateFormat = None, offline: Offline = False, plot: Plot = None,
     out: Annotated[Path | None, typer.Option(
         help="Write all forecasts to this CSV file: unique_id, ds, cutoff, y, the forecasts and bounds.",
         show_default=False)] = None,
@@ -205,7 +245,7 @@ def backtest(
         settings = _forecast.Settings(column, horizon, window, cell, hidden, transform, _names(features), _levels(level),
                                       epochs, seed, validation_fraction)
         _check_outputs(plot, out)
-        source = _forecast.read_source(name, settings, start, end, offline)
+        source = _forecast.read_source(name, settings, start, end, offline, date_format)
         n_splits, step = _forecast.plan_cutoffs(len(source.series), horizon, n_splits, step)
         n_fits = 2 * -(-n_splits // refit) if refit else 2  # each ends with one on all rows
         with _report.fit_bar(_is_shown(verbose), n_fits, epochs) as on_epoch_end:
@@ -244,6 +284,9 @@ def _is_shown(verbose: bool | None) -> bool:
 
 def _check_outputs(plot: Path | None, out: Path | None = None) -> None:
     """Before the fit: a wrong path or a missing library must not cost a minute of training."""
+    for option, path in (("plot", plot), ("out", out)):
+        if str(path) == "-":
+            raise ValueError(f"--{option}=- is no file's name; standard output is for the table, or for --json.")
     if plot is not None:
         from tsrnn.plotting import require_matplotlib
 

@@ -189,10 +189,10 @@ def enough(counts: np.ndarray, wanted: Sequence[Wanted]) -> None:
         needed = int(np.ceil(round(1 / min(one.q, 1 - one.q), 9))) - 1
         if fewest < needed and not one.label.startswith("hi"):  # as much is said of the lower end
             what = f"quantile={one.q:g}" if one.level is None else f"level={one.level:g}"
-            where = f" {int(np.argmin(counts)) + 1} rows ahead" if len(counts) > 1 else ""
+            where = f" for {int(np.argmin(counts)) + 1} rows ahead" if len(counts) > 1 else ""
             how = "rests on the largest of them and may cover less" if fewest else "is not known"
             warnings.warn(f"{what} needs at least {needed} calibration errors a horizon, there are {fewest}{where}: it {how}. "
-                          "Take a larger validation_fraction, or one that is nearer the middle.", UserWarning, stacklevel=4)
+                          "Take a larger validation_fraction, or a level nearer 50.", UserWarning, stacklevel=4)
 
 
 def movement_scale(panel: Panel, ends: np.ndarray, transform: str | None, seasonality: int) -> np.ndarray:
