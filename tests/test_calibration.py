@@ -129,7 +129,7 @@ def test_coverage_when_simulated(n, level):
 
 def test_too_few_errors_are_told():
     enough(np.array([40, 39]), read_levels([80, 95], [0.1, 0.5]))
-    with pytest.warns(UserWarning, match=r"level=95 needs at least 39 calibration errors a horizon, there are 38 for 2 rows ahead: "
+    with pytest.warns(UserWarning, match=r"level=95 needs at least 39 calibration errors a horizon, .* 38 for 2 rows ahead: "
                                          r"it rests on the largest") as told:
         enough(np.array([60, 38]), read_levels([80, 95], None))
     assert len(told) == 1
@@ -142,7 +142,7 @@ def test_too_few_errors_are_told():
 def test_too_few_errors_far_ahead_are_told():
     """One row ahead there are 20, twenty rows ahead there is one."""
     forecaster = WindowForecaster(Ridge(), window=10, horizon=20).fit(np.sin(np.arange(200) / 3))
-    with pytest.warns(UserWarning, match=r"level=80 needs at least 9 calibration errors a horizon, there are 1 for 20 rows ahead"):
+    with pytest.warns(UserWarning, match=r"level=80 needs at least 9 calibration errors a horizon, .* 1 for 20 rows ahead"):
         forecaster.predict(level=80)
     with pytest.warns(UserWarning, match=r"quantile=0.9 needs at least 9 calibration errors") as told:
         forecaster.backtest(np.sin(np.arange(200) / 3), n_splits=2, refit=True, quantiles=[0.9])
