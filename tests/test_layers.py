@@ -66,7 +66,8 @@ def test_a_bool_is_no_size(shape):
 
 def test_numbers_become_python_numbers():
     layer = LSTM(np.int32(3), return_sequences=np.True_, input_dropout=np.float32(0.5))
-    assert repr(layer) == "LSTM(units=3, return_sequences=True, input_dropout=0.5, recurrent_dropout=0.0)"
+    assert repr(layer) == ("LSTM(units=3, return_sequences=True, input_dropout=0.5, recurrent_dropout=0.0, "
+                           "recurrent_bias=True)")
     assert repr(Reshape((np.int64(2), 3))) == "Reshape(shape=(2, 3))"
 
 

@@ -136,13 +136,10 @@ def other_words(chunk, row, rate):
     return feedforward.dropout_backward(chunk, _changed(row, c.STREAM, row[c.STREAM] + 1), rate)
 
 
-def last_duplicate_only(gradient, offset, V, E, data, batch, tokens, steps):
-    table = gradient[offset:offset + V * E].reshape(V, E)
+def last_duplicate_only(gradient, offset, V, E, tokens, token_ids):
+    table, real = gradient[offset:offset + V * E].reshape(V, E), token_ids >= 0
     table[...] = 0
-    rows = tokens[:batch.order.size * steps * E].reshape(batch.order.size, steps, E)
-    for row, sample in zip(rows, batch.order):
-        start, length = data.starts[sample], min(steps, data.lengths[sample])
-        table[data.ids[start:start + length]] += row[:length]  # NumPy adds once an id
+    table[token_ids[real]] += tokens[:token_ids.size * E].reshape(-1, E)[real]  # NumPy adds once an id
 
 
 def first_chunk_only(params, gradient):
@@ -229,7 +226,7 @@ MUTANTS = {
                                  gradients_of([Dense(3), Bidirectional(LSTM(2)), Dense(1)])),
     "gradients of all chunks but one lost": (finish, "reduce_gradients", first_chunk_only,
                                              gradients_of([LSTM(2), Dense(1)], n=9)),
-    "embedding: duplicates lost": (finish, "embedding_gradients", last_duplicate_only, gradients_of(*EMBEDDED)),
+    "embedding: duplicates lost": (finish, "embedding_gradients", last_duplicate_only, gradients_of(*EMBEDDED, n=9)),
     "embedding: chunks mixed up": (executor.BACKWARD, c.EMBEDDING, chunks_mixed_up, gradients_of(*EMBEDDED, n=9)),
     "convolution: dx one step off": (executor.BACKWARD, c.CONV, conv_one_step_off,
                                      gradients_of([Dense(2), Conv1D(3), LSTM(2), Dense(1)])),

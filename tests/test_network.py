@@ -234,9 +234,9 @@ BAD = [
     ("dense", (3, 2), "layers='dense' must be a list of layers."),
     ([LSTM(2), LSTM(2), Dense(1)], (3, 2), "LSTM(units=2, return_sequences=False"),
     ([LSTM(2), GlobalMaxPooling1D(), Dense(1)], (3, 2), "GlobalMaxPooling1D() needs (steps, features) a sample but gets (2,)"),
-    ([LSTM(2), Embedding(3, 2), Dense(1)], (3, 2), "Embedding(vocabulary_size=3, embedding_dim=2, mask_zero=False): an "),
+    ([LSTM(2), Embedding(3, 2), Dense(1)], (3, 2), f"{Embedding(3, 2)!r}: an "),
     ([TimeDistributed(Embedding(3, 2)), Flatten(), Dense(1)], (3, 2), "TimeDistributed(layers=(Embedding("),
-    ([Embedding(3, 2), Dense(1)], (3, 2), "Embedding(vocabulary_size=3, embedding_dim=2, mask_zero=False) takes token ids"),
+    ([Embedding(3, 2), Dense(1)], (3, 2), f"{Embedding(3, 2)!r} takes token ids"),
     ([Reshape((2, 3, 1)), Dense(1)], (6, 1), "Dense(units=1, activation='linear') gets (2, 3, 1) a sample"),
 ]
 

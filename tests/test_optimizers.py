@@ -185,20 +185,15 @@ def test_reduction_is_the_fixed_tree_bit_for_bit(backend, dtype, n_chunks):
 @DTYPES
 def test_embedding_gradients(backend, dtype):
     rng = np.random.default_rng(4)
-    V, E, steps, offset = 11, 5, 6, 4
-    starts, lengths = np.array([0, 3, 20, 8]), np.array([6, 2, 4, 9])  # overlapping, short, longer than the steps
-    data = contract.Data(
-        np.zeros(1, dtype), rng.integers(0, V, 24).astype(np.int32), starts, lengths, np.zeros(1, dtype), starts,
-        np.ones((4, 1), dtype), np.ones(4),
-    )  # fmt: skip
-    batch = contract.Batch(np.array([3, 1, 2]), 2, np.zeros(2, np.uint32))
-    tokens = rng.standard_normal(3 * steps * E + 10).astype(dtype)  # longer than needed: memory of a full batch
+    V, E, n, offset = 11, 5, 18, 4
+    ids = rng.integers(-1, V, n).astype(np.int32)  # -1: nothing
+    tokens = rng.standard_normal(n * E + 10).astype(dtype)  # longer than needed: memory of a full batch
     expected = np.zeros((V, E), dtype)
-    for row, sample in enumerate(batch.order):
-        for t in range(min(steps, lengths[sample])):
-            expected[data.ids[starts[sample] + t]] += tokens.ravel()[(row * steps + t) * E :][:E]
+    for i, token in enumerate(ids):
+        if token >= 0:
+            expected[token] += tokens[i * E:(i + 1) * E]
     gradient = np.full(offset + V * E + 3, 7, dtype)
-    backend.embedding_gradients(gradient, offset, V, E, data, batch, tokens, steps)
+    backend.embedding_gradients(gradient, offset, V, E, tokens, ids)
     np.testing.assert_array_equal(gradient[offset:-3].reshape(V, E), expected)
     np.testing.assert_array_equal(gradient[[0, 1, 2, 3, -3, -2, -1]], 7)
 

@@ -26,6 +26,7 @@ _NAMES = {
     "SeasonalNaiveForecaster": "tsrnn.estimators.naive",
     "StockForecaster": "tsrnn.estimators.stock",
     "PanelTimeSeriesSplit": "tsrnn.estimators._split",
+    "SequenceVectorizer": "tsrnn.estimators.vectorizer",
     "make_windows": "tsrnn.data.windows",
     "show_versions": "tsrnn._info",
     "warmup": "tsrnn._warmup",
@@ -45,6 +46,7 @@ __all__ = [
     "SeasonalNaiveForecaster",
     "SequenceClassifier",
     "SequenceRegressor",
+    "SequenceVectorizer",
     "StockForecaster",
     "WindowForecaster",
     "datasets",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     )
     from tsrnn.estimators.sequence import SequenceClassifier, SequenceRegressor
     from tsrnn.estimators.stock import StockForecaster
+    from tsrnn.estimators.vectorizer import SequenceVectorizer
 
 
 def __getattr__(name):

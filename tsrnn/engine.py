@@ -85,8 +85,9 @@ class Engine:
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
         self._steps: int | None = None
+        self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
         self._params = c.Params(theta, np.zeros(1, self.dtype), np.zeros((0, 0), self.dtype))
-        self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype))
+        self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype), np.zeros(1, np.int32))
         self._no_out = np.zeros((0, 0), self.dtype)
         self._no_key = np.zeros(2, np.uint32)
         self._stale = True
@@ -96,16 +97,20 @@ class Engine:
         self._stale = True
 
     def gradient(self, data: c.Data, order: np.ndarray, key: np.ndarray, gradient: np.ndarray) -> tuple[float, float]:
-        """Writes the gradient of one batch's mean loss; returns sum of w l, and of w for right answers."""
+        """Writes the gradient (n_trained,) of one batch's mean loss; returns sum of w l, and of w for right answers."""
         lowered = self._lower(data, order, train=True)
+        if self._real is not None:  # the order within a batch means nothing
+            order = order[np.argsort(-self._real[order], kind="stable")]
         batch = c.Batch(order, c.chunk_rows(len(order)), key)
         n_chunks = self._run(c.TRAIN, lowered, data, batch, self._no_out)
         params, sums = self._params, self._sums
         self.backend.reduce_gradients(c.Params(self.theta, params.packed, params.grads[:n_chunks]), gradient)
         if lowered.tokens:
             table: Any = self.network.embedding
-            self.backend.embedding_gradients(gradient, self.network.n_dense, table.vocabulary_size, table.embedding_dim, data,
-                                             batch, sums.tokens, lowered.steps)
+            self.backend.embedding_gradients(gradient, self.network.n_dense, table.vocabulary_size, table.embedding_dim,
+                                             sums.tokens, sums.token_ids[:len(order) * lowered.steps])
+        for span in self.network.frozen:
+            gradient[span] = 0
         losses = sums.loss[:n_chunks].tolist()  # few and small: quicker than NumPy's sum
         return sum(loss for loss, _ in losses), sum(right for _, right in losses)
 
@@ -135,34 +140,44 @@ class Engine:
         n = len(data.starts)
         order = np.arange(n)
         longest = int(data.lengths.max())
-        ragged = int(data.lengths.min()) < longest
-        if ragged:  # samples of like length together: less padding
-            order = np.argsort(data.lengths, kind="stable")
+        self._look_at(data)
+        ragged = self._steps is None
+        moved = ragged or self._real is not None
+        if moved:  # samples of like length together, the longest of a chunk first: less padding
+            order = np.argsort(-(data.lengths if self._real is None else self._real), kind="stable")
         shape = self.network.output_shape(longest)
         out = np.zeros((n, int(np.prod(shape))), self.dtype)
         for first in range(0, n, PREDICT_CALL):
             part = order[first:first + PREDICT_CALL]
             lowered = self._lower(data, part, train=False)
             batch = c.Batch(part, PREDICT_ROWS, self._no_key)
-            rows = np.zeros((len(part), lowered.out_steps * lowered.out_features), self.dtype) if ragged \
+            rows = np.zeros((len(part), lowered.out_steps * lowered.out_features), self.dtype) if moved \
                 else out[first:first + PREDICT_CALL]
             n_chunks = self._run(mode, lowered, data, batch, rows)
-            if ragged:
+            if moved:
                 out[part, :rows.shape[1]] = rows
             for chunk in self._sums.loss[:n_chunks]:
                 sums += chunk
         return out
 
     def _lower(self, data: c.Data, order: np.ndarray, train: bool) -> Lowered:
-        if data.lengths is not self._lengths:
-            self._lengths, longest = data.lengths, int(data.lengths.max())
-            self._steps = longest if int(data.lengths.min()) == longest else None
+        self._look_at(data)
         steps, masked = self._steps, self.network.mask_zero
         if steps is None:
             lengths = data.lengths[order]
             steps = int(lengths.max())
             masked = masked or int(lengths.min()) < steps
         return self.network.lower(steps, self.dtype, train=train, masked=masked)
+
+    def _look_at(self, data: c.Data) -> None:
+        """What all batches of these samples need to know of them."""
+        if data.lengths is self._lengths:
+            return
+        self._lengths, longest = data.lengths, int(data.lengths.max())
+        self._steps = longest if int(data.lengths.min()) == longest else None
+        if self.network.is_ids:
+            before = np.concatenate([[0], np.cumsum(data.ids != 0)])
+            self._real = before[data.starts + data.lengths] - before[data.starts]
 
     def _run(self, mode: int, lowered: Lowered, data: c.Data, batch: c.Batch, out: np.ndarray) -> int:
         train = mode == c.TRAIN
@@ -188,7 +203,7 @@ class Engine:
         work = lowered.work * len(batch.order) * (3 if train else 1)
         n_threads = min(self.team.n_threads, n_chunks) if work > PARALLEL_WORK else 1
         rows = min(batch.rows, len(batch.order))
-        sizes = (lowered.mem * rows, lowered.indices * rows, lowered.mask * rows)
+        sizes = (lowered.mem * rows, lowered.indices * rows + lowered.numbering, lowered.mask * rows)
         for i in range(n_threads):
             if i == len(self._scratch):
                 self._scratch.append(c.Scratch(np.zeros(1, self.dtype), np.zeros(1, np.int32), np.zeros(1, np.uint8)))
@@ -203,5 +218,6 @@ class Engine:
             self._params = params._replace(grads=aligned_zeros((n_chunks, self.network.n_dense), self.dtype))
         if len(sums.loss) < n_chunks or sums.tokens.size < lowered.tokens * len(batch.order):
             self._sums = c.Sums(np.zeros((max(n_chunks, len(sums.loss)), 2)),
-                                np.empty(max(lowered.tokens * len(batch.order), sums.tokens.size), self.dtype))
+                                np.empty(max(lowered.tokens * len(batch.order), sums.tokens.size), self.dtype),
+                                np.empty(max(lowered.steps * len(batch.order), sums.token_ids.size), np.int32))
         return n_chunks, n_threads

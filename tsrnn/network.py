@@ -39,6 +39,7 @@ class Lowered:
     masked: bool
     mem: int       # floats a sample
     indices: int   # ints a sample
+    numbering: int  # ints besides, whatever the number of samples
     mask: int      # bytes a sample
     pack: int      # elements of the backend's rearranged parameters, the same for all plans of a network and dtype
     tokens: int    # floats a sample that the embedding's gradient takes
@@ -102,6 +103,16 @@ class Network:
         spans = [(s.offset, s.offset + s.param.size) for s in self.specs if s.param.penalised]
         return np.array(spans, np.int64).reshape(-1, 2)
 
+    @functools.cached_property
+    def frozen(self) -> list[slice]:
+        """Spans of theta that are not trained, but for an embedding table."""
+        return [slice(s.offset, s.offset + s.param.size) for s in self.specs if not (s.param.trainable or s.param.sparse)]
+
+    @property
+    def n_trained(self) -> int:
+        """Parameters from the first on that the optimizer sees: all, or those before a table that is not trained."""
+        return self.n_params if self.embedding is None or self.embedding.trainable else self.n_dense
+
     def _shapes(self, shape: Shape) -> list[Shape]:
         shapes = [tuple(shape)]
         for layer in self.layers:
@@ -142,11 +153,14 @@ class Network:
                              "Reshape needs sequences of one length.")
         builder = Builder(train, masked, self.offsets)
         value = Value((steps,) + self.input_shape[1:], mask=builder.mask_buffer(steps) if masked else c.NONE)
-        source = replace(value, mask=c.NONE)
+        source, numbering = replace(value, mask=c.NONE), 0
         if self.is_ids:
-            value = replace(value, ids=builder.index_buffer(steps))
-            builder.row(c.IDS, source, value, T_IN=steps, F_IN=1, T_OUT=steps, F_OUT=1, WORK=value.ids,
-                        OPTION=int(self.mask_zero))
+            numbered = self.layers[1].reads_tokens(train)
+            value = replace(value, ids=builder.index_buffer(2 * steps + 1 if numbered else steps))
+            value = replace(value, slots=value.ids if numbered else c.NONE)
+            numbering = self.embedding.vocabulary_size if self.embedding and numbered else 0
+            builder.row(c.IDS, source, value, T_IN=steps, F_IN=1, T_OUT=steps, F_OUT=1, WORK=value.ids, VOCABULARY=numbering,
+                        OPTION=self.mask_zero + 2 * numbered)
         else:
             value = builder.output(value, value.shape, grad=False)
             builder.row(c.INPUT, source, value)
@@ -156,8 +170,8 @@ class Network:
         rows = np.array(builder.rows)
         pack = self.backend.assign_pack(rows, dtype.itemsize)
         plan = c.Plan(rows, np.array(builder.rates), np.array(self.loss_params), self.backend.kernels(rows, dtype, train))
-        tokens = steps * self.embedding.embedding_dim if self.embedding is not None and train else 0
-        return Lowered(plan, steps, masked, builder.mem, builder.indices, builder.mask, pack, tokens,
+        tokens = steps * self.embedding.embedding_dim if self.embedding and self.embedding.trainable and train else 0
+        return Lowered(plan, steps, masked, builder.mem, builder.indices, numbering, builder.mask, pack, tokens,
                        forward_work(rows), value.steps, value.features)
 
 

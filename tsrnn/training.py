@@ -119,7 +119,7 @@ def fit_network(network: Network, state: State, train: Samples, val: Samples | N
     """
     solver = optimizers.get_solver(settings.solver)
     if state.moments is None:
-        state.moments, state.n_steps = np.zeros((solver.n_moments, state.theta.size), state.theta.dtype), 0
+        state.moments, state.n_steps = np.zeros((solver.n_moments, network.n_trained), state.theta.dtype), 0
     if state.schedule is None:
         state.schedule = optimizers.schedule(settings.learning_rate, settings.learning_rate_init, settings.max_iter,
                                              settings.tol)
@@ -164,7 +164,7 @@ class Trainer:
                  progress: Progress):
         self.engine, self.state, self.data, self.settings = engine, state, data, settings
         self.solver, self.progress = solver, progress
-        self.gradient = aligned_zeros(state.theta.shape, state.theta.dtype)
+        self.gradient = aligned_zeros(engine.network.n_trained, state.theta.dtype)
         self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(
             beta_1=settings.beta_1, beta_2=settings.beta_2, epsilon=settings.epsilon, momentum=settings.momentum,
@@ -251,7 +251,8 @@ def train_step(trainer: Trainer, data: c.Data, order: np.ndarray, weight: float,
     hyper[optimizers.L2] = trainer.settings.alpha / weight
     state.n_steps += 1
     optimizers.start_step(hyper, state.n_steps, rate)
-    norm, penalty = engine.backend.apply_update(trainer.solver.code, state.theta, trainer.gradient, state.moments, hyper,
+    trained = state.theta[:engine.network.n_trained]
+    norm, penalty = engine.backend.apply_update(trainer.solver.code, trained, trainer.gradient, state.moments, hyper,
                                                 engine.network.penalised)
     engine.refresh()
     if not (math.isfinite(loss) and math.isfinite(norm)):

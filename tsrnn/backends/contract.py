@@ -26,6 +26,15 @@ sample ``b``.  All buffers of a chunk lie in one flat array ``mem`` and are prop
 way, ``(T, B)`` bytes; offset ``NONE`` means that every step is real.  Parameters lie in one flat vector ``theta``; matrices are
 stored ``(in, out)``, so that the weight gradients of all layers are products ``x^T dy``.
 
+Tokens
+------
+Text repeats its words: 16 reviews of 200 tokens hold some 800 different ones.  Where the layer behind an embedding is
+recurrent, and no dropout lies between them, a chunk numbers its D distinct tokens in the order of their first appearance
+(sample by sample, step by step).  ``indices`` then holds three things from WORK on: the number of each position's token
+(T, B), the ids of the distinct tokens in ``T * B`` places, and D.  The embedding's output has one row a distinct token, the
+recurrent layer (SLOTS) takes the products with W_ih of these rows alone, and gathers; backward it sums the gate gradients of
+each token first.  That is the same up to the order of additions.
+
 Chunks
 ------
 ``chunk_rows(n)`` cuts a batch into fixed chunks by its size alone, never by the number of threads; each chunk has a
@@ -46,8 +55,9 @@ PREDICT, EVALUATE, TRAIN = 0, 1, 2
 # ---- operations (column OP)
 INPUT = 0      # gather the chunk's samples from data.values               -> Y (T, B, F); writes MASK_OUT in a masked plan
 IDS = 1        # gather the chunk's ids from data.ids                      -> indices at WORK (T, B); MASK_OUT likewise;
-               # OPTION 1: id 0 is padding
-EMBEDDING = 2  # ids at WORK -> rows of the table at PARAM (V, E)          -> Y (T, B, E); backward hands DY to `sums.tokens`
+               # OPTION & 1: id 0 is padding; OPTION & 2: the tokens are numbered, see Tokens
+EMBEDDING = 2  # ids at WORK -> rows of the table at PARAM (V, E)          -> Y (T, B, E); with OPTION & 2 -> Y (D, E), one
+               # row a distinct token.  Backward hands DY to `sums.tokens`
 RECURRENT = 3  # one direction of an LSTM, GRU or RNN layer
 MERGE = 4      # X, X2 -> Y by MERGE_SUM, MERGE_MUL or MERGE_AVE           (concatenation needs no operation, see LD, COL)
 DENSE = 5      # Y = act(X W + b), every step                              W (F_IN, F_OUT), b (F_OUT)
@@ -90,7 +100,10 @@ PAD = 29       # CONV: zeros before the first step ("same": (K - 1) // 2)
 STREAM = 30    # DROPOUT, RECURRENT (recurrent dropout): which counter-based random stream
 OPTION = 31    # RECURRENT: 1: the initial states are in their rows already (else they are set to 0); IDS, DROPOUT: see there
 ACT = 32       # RECURRENT with cell RNN, DENSE, CONV, ACTIVATION: activation
-N_COLUMNS = 33
+SLOTS = 33     # RECURRENT: unit offset in `indices` of the tokens' numbers: X and DX are (D, F) then; NONE without
+TABLE = 34     # RECURRENT with SLOTS: (D, slots * H): x parts of the distinct tokens; backward, their gate gradients
+VOCABULARY = 35  # IDS with OPTION & 2: V; the last V of `indices` belong to it, zeros before and after
+N_COLUMNS = 36
 
 # ---- cells: gates in the order of PyTorch.  The x part and the h part of the first `shared` gates are summed before the
 # activation; the other gates keep them apart (GRU, reset after).  Slots of WORK: the h part of all gates in order
@@ -172,7 +185,7 @@ class Scratch(NamedTuple):
     """Memory of one thread."""
 
     mem: np.ndarray      # floats, plan units * B
-    indices: np.ndarray  # int32: winners of max pooling, ids of the chunk
+    indices: np.ndarray  # int32: winners of max pooling, ids of the chunk, plan units * B; then the numbering's V zeros
     mask: np.ndarray     # uint8
 
 
@@ -180,7 +193,9 @@ class Sums(NamedTuple):
     """What the chunks of a batch hand back."""
 
     loss: np.ndarray    # (n_chunks, 2) float64: sum of w l, sum of w [prediction is right] (classification; else 0)
-    tokens: np.ndarray  # flat floats: gradient of the embedding's output, (n_batch, T, E) by row of the batch; (1,) without
+    tokens: np.ndarray  # flat floats: gradients of the embedding's output, E a row.  A chunk has the T * B rows from T * first
+                        # on: one a position, sample by sample, or one a distinct token; (1,) without
+    token_ids: np.ndarray = np.zeros(1, np.int32)  # the id of each of these rows, -1 of those that hold nothing
 
 
 def chunk_rows(n_batch: int) -> int:

@@ -17,7 +17,7 @@ from tsrnn import training
 from tsrnn.data import batches
 from tsrnn.engine import Samples, n_samples
 from tsrnn.estimators._blocks import stream
-from tsrnn.estimators._build import n_channels
+from tsrnn.estimators._build import n_channels, set_embedding
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
 from tsrnn.estimators._inputs import Checked, check_input, is_blocks
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
@@ -89,6 +89,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         problem = prepare(self, X, y, sample_weight, validation, resume=resume, seed=seed, known=known)
         settings = self._settings(seed, problem)
         state = self._resumed_state(settings) if resume else training.State.create(problem.network, seed, problem.dtype)
+        if not resume:
+            set_embedding(problem.network, state.theta, self.embedding_weights)
         n_epochs = 1 if partial else settings.max_iter
         before, aim = state.n_epochs, self._aim(problem, settings, validation)
 

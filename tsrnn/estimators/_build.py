@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tsrnn import layers as kinds
 from tsrnn.data.batches import Sequences
 from tsrnn.estimators._params import sizes
@@ -22,7 +24,7 @@ def layers_from_parameters(estimator, n_outputs: int) -> list[kinds.Layer]:
     e = estimator
     network: list[kinds.Layer] = []
     if e.embedding_dim is not None:
-        network.append(kinds.Embedding(e.vocabulary_size, e.embedding_dim, e.mask_zero))
+        network.append(kinds.Embedding(e.vocabulary_size, e.embedding_dim, e.mask_zero, e.train_embedding))
     pooling = kinds.MaxPooling1D if e.pool == "max" else kinds.AveragePooling1D
     for filters in sizes(e, "conv_filters"):
         network.append(kinds.Conv1D(filters, e.conv_kernel_size, e.conv_padding, e.conv_activation))
@@ -57,7 +59,20 @@ def first_embedding(estimator) -> kinds.Embedding | None:
         return first if isinstance(first, kinds.Embedding) else None
     if estimator.embedding_dim is None:
         return None
-    return kinds.Embedding(estimator.vocabulary_size, estimator.embedding_dim, estimator.mask_zero)
+    return kinds.Embedding(estimator.vocabulary_size, estimator.embedding_dim, estimator.mask_zero, estimator.train_embedding)
+
+
+def set_embedding(network: Network, theta: np.ndarray, weights: Any) -> None:
+    """Puts the parameter `embedding_weights` into `theta`."""
+    if weights is None:
+        return
+    if network.embedding is None:
+        raise ValueError("embedding_weights needs an embedding; give embedding_dim and vocabulary_size, or leave it None.")
+    table, array = network.views(theta)["embedding_0.W"], np.asarray(weights)
+    if array.shape != table.shape or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError(f"embedding_weights must be finite numbers (vocabulary_size, embedding_dim) = {table.shape}, got "
+                         f"{array.dtype} values of shape {array.shape}.")
+    table[...] = array
 
 
 def build_network(layers: Sequence[kinds.Layer], sequences: Sequences, n_outputs: int, loss: str,

@@ -21,8 +21,9 @@ RATE = Interval(Real, 0, 1, closed="left")
 
 # n_channels says how to read a 2-D X, not what the network is: it goes with layers= too
 ARCHITECTURE = ("hidden_layer_sizes", "cell", "bidirectional", "merge", "return_sequences", "pooling", "conv_filters",
-                "conv_kernel_size", "conv_padding", "conv_activation", "pool_size", "pool", "embedding_dim", "vocabulary_size",
-                "mask_zero", "dense_layer_sizes", "activation", "dropout", "input_dropout", "recurrent_dropout")
+                "conv_kernel_size", "conv_padding", "conv_activation", "pool_size", "pool", "embedding_dim",
+                "vocabulary_size", "mask_zero", "train_embedding", "dense_layer_sizes", "activation", "dropout",
+                "input_dropout", "recurrent_dropout")
 
 
 class SequenceParameters(Parameterised):
@@ -55,6 +56,10 @@ class SequenceParameters(Parameterised):
         None, [POSITIVE_INT, None], "Length of the vectors that token ids become; X holds ids then.")
     vocabulary_size: int | None = param(None, [POSITIVE_INT, None], "Number of different ids, 0 to `vocabulary_size - 1`.")
     mask_zero: bool = param(False, ["boolean"], "Id 0 is padding: such steps are left out everywhere.")
+    embedding_weights: Any = param(
+        None, ["array-like", None], "Vectors (vocabulary_size, embedding_dim) that the embedding begins with, say pretrained "
+        "ones; None draws them.")
+    train_embedding: bool = param(True, ["boolean"], "False keeps the embedding's vectors as they are.")
     dense_layer_sizes: Sequence[int] = param(
         (), ["array-like", POSITIVE_INT], "Units of the dense layers (relu) between the recurrent ones and the output.")
     activation: str = param("tanh", [StrOptions({"tanh", "relu"})], "Activation of the vanilla cell; others have their own.")
@@ -159,6 +164,8 @@ def validate_together(estimator) -> None:
                          "together; give both, vocabulary_size being the largest id plus one.")
     if estimator.mask_zero and estimator.embedding_dim is None:
         raise ValueError("mask_zero=True is about token ids; give embedding_dim and vocabulary_size, or leave it False.")
+    if not estimator.train_embedding and estimator.embedding_dim is None:
+        raise ValueError("train_embedding=False needs an embedding; give embedding_dim and vocabulary_size, or leave it True.")
 
 
 def sizes(estimator, name: str, at_least: int = 0) -> tuple[int, ...]:

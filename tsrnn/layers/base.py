@@ -27,6 +27,7 @@ class Param:
     init: Callable[[np.random.Generator], np.ndarray]  # rng -> array of the stored shape
     penalised: bool = True  # L2 acts on weights, not on biases
     sparse: bool = False    # embedding tables lie behind everything else in theta
+    trainable: bool = True  # others keep their initial values
 
     @property
     def size(self) -> int:
@@ -60,6 +61,7 @@ class Value:
     mask: int = c.NONE      # unit offset in mask
     repeat: int = 1         # rows are B * repeat (inside TimeDistributed)
     ids: int = c.NONE       # unit offset in indices, where the value is token ids
+    slots: int = c.NONE     # unit offset in indices of the distinct tokens' numbers, where they are what the value holds
 
     @property
     def steps(self) -> int:
@@ -114,7 +116,7 @@ class Builder:
     def row(self, op: int, source: Value, target: Value, rate: float = 0.0, **columns: int) -> None:
         """Appends the row of `op` from `source` to `target`; `columns` are given by the names of the contract."""
         row = np.full(c.N_COLUMNS, 0, np.int64)
-        row[[c.X2, c.DX2, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC]] = c.NONE
+        row[[c.X2, c.DX2, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.SLOTS, c.TABLE]] = c.NONE
         row[c.OP], row[c.REPEAT] = op, source.repeat
         row[c.T_IN], row[c.F_IN] = source.steps, source.features
         row[c.T_OUT], row[c.F_OUT] = target.steps, target.features
@@ -137,6 +139,10 @@ class Layer:
     def groups(self, shape: Shape) -> list[Group]:
         """Parameter groups for an input of `shape`, in the order in which `lower` takes them."""
         return []
+
+    def reads_tokens(self, train: bool) -> bool:
+        """Whether the layer takes an embedding's distinct tokens and their numbers in place of each step's vector."""
+        return False
 
     def lower(self, builder: Builder, value: Value) -> Value:
         """Appends the layer's rows; returns its output."""

@@ -21,16 +21,20 @@ class Embedding(Layer):
         E.
     mask_zero : bool, default False
         Id 0 is padding: recurrent layers stand still there, pooling and losses leave it out.
+    trainable : bool, default True
+        False keeps the table as it is: drawn at random, or put there by `set_weights`.
     """
 
     vocabulary_size: int
     embedding_dim: int
     mask_zero: bool = False
+    trainable: bool = True
 
     def __post_init__(self):
         for name in ("vocabulary_size", "embedding_dim"):
             object.__setattr__(self, name, positive_int("Embedding", name, getattr(self, name)))
-        object.__setattr__(self, "mask_zero", flag("Embedding", "mask_zero", self.mask_zero))
+        for name in ("mask_zero", "trainable"):
+            object.__setattr__(self, name, flag("Embedding", name, getattr(self, name)))
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 1:
@@ -39,9 +43,12 @@ class Embedding(Layer):
 
     def groups(self, shape: Shape) -> list[Group]:
         size = (self.vocabulary_size, self.embedding_dim)
-        return [Group("embedding", (Param("W", size, lambda rng: initializers.uniform(rng, size), sparse=True),))]
+        table = Param("W", size, lambda rng: initializers.uniform(rng, size), penalised=self.trainable, sparse=True,
+                      trainable=self.trainable)
+        return [Group("embedding", (table,))]
 
     def lower(self, builder: Builder, value: Value) -> Value:
-        out = builder.output(value, (value.shape[0], self.embedding_dim), ids=c.NONE)
-        builder.row(c.EMBEDDING, value, out, T_IN=value.shape[0], F_IN=1, WORK=value.ids, PARAM=builder.next_group())
+        out = builder.output(value, (value.shape[0], self.embedding_dim), grad=self.trainable, ids=c.NONE)
+        builder.row(c.EMBEDDING, value, out, T_IN=value.shape[0], F_IN=1, WORK=value.ids, PARAM=builder.next_group(),
+                    OPTION=0 if value.slots == c.NONE else 2)
         return out

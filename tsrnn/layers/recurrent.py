@@ -33,13 +33,15 @@ class Recurrent(Layer):
     return_sequences: bool = False
     input_dropout: float = 0.0
     recurrent_dropout: float = 0.0
+    recurrent_bias: bool = True
 
     cell = ""  # name in the table of cells
 
     def __post_init__(self):
         name = type(self).__name__
         object.__setattr__(self, "units", positive_int(name, "units", self.units))
-        object.__setattr__(self, "return_sequences", flag(name, "return_sequences", self.return_sequences))
+        for key in ("return_sequences", "recurrent_bias"):
+            object.__setattr__(self, key, flag(name, key, getattr(self, key)))
         for rate in ("input_dropout", "recurrent_dropout"):
             object.__setattr__(self, rate, dropout_rate(name, rate, getattr(self, rate)))
 
@@ -59,8 +61,12 @@ class Recurrent(Layer):
             Param("W_ih" + suffix, (columns, features), lambda rng: initializers.glorot_uniform(rng, (features, columns))),
             Param("W_hh" + suffix, (columns, units), lambda rng: initializers.orthogonal(rng, (units, columns))),
             Param("b_ih" + suffix, (columns,), lambda rng: bias(rng, (columns,)), penalised=False),
-            Param("b_hh" + suffix, (columns,), lambda rng: initializers.zeros(rng, (columns,)), penalised=False),
+            Param("b_hh" + suffix, (columns,), lambda rng: initializers.zeros(rng, (columns,)), penalised=False,
+                  trainable=self.recurrent_bias),
         )
+
+    def reads_tokens(self, train: bool) -> bool:
+        return not (train and self.input_dropout)  # that is another vector in each sample
 
     def lower(self, builder: Builder, value: Value) -> Value:
         out, _ = lower_directions(self, builder, value, (False,), ld=self.units)
@@ -106,6 +112,9 @@ class LSTM(Recurrent):
         One output a step instead of the last one.
     input_dropout, recurrent_dropout : float, default 0
         Rates of dropout on x and on h where it enters W_hh; one mask for all steps of a sample (Gal & Ghahramani 2016).
+    recurrent_bias : bool, default True
+        PyTorch has two biases, whose sum an optimizer moves twice as far as one; False keeps b_hh at 0, as Keras' LSTM and
+        SimpleRNN have it.
     """
 
     cell = "lstm"
@@ -166,6 +175,9 @@ class Bidirectional(Layer):
         params = self.layer.direction_params(shape) + self.layer.direction_params(shape, "_reverse")
         return [Group(self.layer.cell, params)]
 
+    def reads_tokens(self, train: bool) -> bool:
+        return self.layer.reads_tokens(train)
+
     def lower(self, builder: Builder, value: Value) -> Value:
         units, concat = self.layer.units, self.merge == "concat"
         outs, source = lower_directions(self.layer, builder, value, (False, True), ld=2 * units if concat else units)
@@ -187,17 +199,19 @@ def lower_directions(layer: Recurrent, builder: Builder, value: Value, direction
         builder.row(c.DROPOUT, value, dropped, rate=layer.input_dropout, STREAM=builder.next_stream(), OPTION=1)
         value = dropped
     outs: list[Value] = []
-    shared = ld > units
+    shared, after = ld > units, replace(value, slots=c.NONE)
+    has_tokens = value.slots != c.NONE
+    table = builder.buffer(steps * cell.slots * units) if has_tokens else c.NONE  # one direction's at a time
     for n, reverse in enumerate(directions):
         if n and shared:
             out, h_seq = outs[0], int(builder.rows[-1][c.H_SEQ])
         else:
             h_seq = builder.buffer((steps + 2) * ld * repeat)
             if layer.return_sequences:  # the states are the output: rows 1..T
-                out = replace(value, shape=(steps, ld), y=h_seq + ld * repeat)
+                out = replace(after, shape=(steps, ld), y=h_seq + ld * repeat)
                 out = replace(out, dy=builder.buffer(steps * ld * repeat) if builder.train else c.NONE)
             else:
-                out = builder.output(value, (ld,), mask=c.NONE)
+                out = builder.output(after, (ld,), mask=c.NONE)
         recurrent_dropout = layer.recurrent_dropout if builder.train else 0.0
         builder.row(
             c.RECURRENT, value, out, rate=recurrent_dropout, F_OUT=units, LD=ld, COL=units * n if shared else 0,
@@ -208,6 +222,7 @@ def lower_directions(layer: Recurrent, builder: Builder, value: Value, direction
             H_DROP=builder.buffer((steps + 1) * units * repeat) if recurrent_dropout else c.NONE,
             DH=builder.buffer(2 * units * repeat) if builder.train else c.NONE,
             DC=builder.buffer(2 * units * repeat) if builder.train and cell.has_cell_state else c.NONE,
+            SLOTS=value.slots, TABLE=table,
             STREAM=builder.next_stream(), OPTION=int(keep_state), ACT=ACTIVATIONS[getattr(layer, "activation", "tanh")],
             # backward runs bottom to top: the last direction writes dx, those above it add to it
             ADD_DX=int(n < len(directions) - 1))

@@ -52,6 +52,7 @@ class Chunk(NamedTuple):
     grads: np.ndarray        # (P_dense,)
     scratch: c.Scratch
     tokens: np.ndarray
+    token_ids: np.ndarray
     result: np.ndarray       # (2,) float64: see Sums.loss
 
 
@@ -65,7 +66,7 @@ def _signature(dtype):
     params = types.NamedTuple((floats, floats, matrix), c.Params)
     scratch = types.NamedTuple((floats, int32s, types.Array(types.uint8, 1, "C")), c.Scratch)
     chunk = types.NamedTuple((types.int64, types.int64, types.int64, types.float64, ints, types.Array(types.uint32, 1, "C"),
-                              doubles, data, params, floats, scratch, floats, doubles), Chunk)
+                              doubles, data, params, floats, scratch, floats, int32s, doubles), Chunk)
     return ints, types.float64, chunk
 
 
@@ -144,7 +145,7 @@ def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
         B = min(batch.rows, batch.order.size - start)
         grads = params.grads[number] if mode == c.TRAIN else scratch.mem
         chunk = Chunk(start, B, mode, total, batch.order[start:start + B], batch.key, plan.loss, data, params, grads,
-                      scratch, sums.tokens, sums.loss[number])
+                      scratch, sums.tokens, sums.token_ids, sums.loss[number])
         for n in range(last):
             _call(plan.kernels[n, 0], (plan.rows[n], plan.rates[n], chunk))
         if mode != c.TRAIN:

@@ -48,16 +48,13 @@ def reduce_gradients(params, gradient):
 
 
 @jit
-def embedding_gradients(gradient, offset, V, E, data, batch, tokens, steps):
-    """Set ``gradient[offset : offset + V * E]`` to the sum of the token gradients, in order of batch row, then step."""
+def embedding_gradients(gradient, offset, V, E, tokens, token_ids):
+    """Set ``gradient[offset : offset + V * E]`` to the sum of the token gradients, in their order."""
     gradient[offset : offset + V * E] = 0
-    for b in range(batch.order.size):
-        sample = batch.order[b]
-        start = data.starts[sample]
-        for t in range(min(steps, data.lengths[sample])):
-            row = offset + np.int64(data.ids[start + t]) * E
-            token = (b * steps + t) * E
-            _add(gradient[row : row + E], tokens[token : token + E])
+    for i in range(token_ids.size):
+        if token_ids[i] >= 0:
+            row = offset + np.int64(token_ids[i]) * E
+            _add(gradient[row : row + E], tokens[i * E : (i + 1) * E])
 
 
 @jit

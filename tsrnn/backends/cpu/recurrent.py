@@ -2,14 +2,20 @@
 
 Products that need no recurrence (x W_ih, the weight gradients, dx) are taken over slices of several steps that stay in the
 second-level cache; the slices depend on shapes only, so sums keep one order.
+
+Padding is left out where that changes nothing: rows behind the last one that is real at a step (samples of like length lie
+together, the longest first), and without a mask the steps at which all rows of a chunk have seen the same tokens so far.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cpu import gru, lstm, rnn
 from tsrnn.backends.cpu.dropout import keep_scale, row_key
 from tsrnn.backends.cpu.feedforward import fill_rows
+from tsrnn.backends.cpu.inputs import n_tokens
 from tsrnn.backends.cpu.jit import jit
 from tsrnn.backends.cpu.microkernels import column_sums, matmul, matmul_tn
 from tsrnn.backends.cpu.packing import gates, recurrent_offsets
@@ -29,17 +35,49 @@ def _slice_steps(row, n, itemsize):
 
 
 @jit
-def _project(row, B, mem, packed, first, steps):
-    """x parts (and all biases) of the gates of `steps` steps from `first` on."""
-    n, F, H = B * row[c.REPEAT], row[c.F_IN], row[c.F_OUT]
+def _project(row, mem, packed, x, z, rows):
+    """x parts (and all biases) of the gates for `rows` rows of X at `x`, to `z`."""
+    F, H = row[c.F_IN], row[c.F_OUT]
     G, shared = gates(row[c.CODE])
     bias, ih, ih_apart = recurrent_offsets(row, mem.itemsize)[:3]
     width = (2 * G - shared) * H
-    x, z = row[c.X] * B + first * n * F, row[c.WORK] * B + first * n * width
-    fill_rows(mem, z, width, steps * n, packed, bias, width)
-    matmul(mem, x, F, packed, ih, F, shared * H, mem, z, width, steps * n)
+    fill_rows(mem, z, width, rows, packed, bias, width)
+    matmul(mem, x, F, packed, ih, F, shared * H, mem, z, width, rows)
     if G > shared:
-        matmul(mem, x, F, packed, ih_apart, F, (G - shared) * H, mem, z + G * H, width, steps * n)
+        matmul(mem, x, F, packed, ih_apart, F, (G - shared) * H, mem, z + G * H, width, rows)
+
+
+@jit
+def _same_steps(row, B, indices):
+    """Steps from the first on at which all rows have the same tokens, and so the same state: the padding in front."""
+    if row[c.SLOTS] == c.NONE or row[c.REVERSE] or row[c.H_DROP] != c.NONE or row[c.MASK_IN] != c.NONE or row[c.OPTION]:
+        return 0
+    for t in range(row[c.T_IN]):
+        at = (row[c.SLOTS] + t) * B
+        for b in range(1, B):
+            if indices[at + b] != indices[at]:
+                return t
+    return row[c.T_IN]
+
+
+@jit
+def _active_rows(row, n, B, t, same, mask):
+    """Rows of step t that something has to be computed for: those behind them are masked, or as the first."""
+    if t < same:
+        return 1
+    if row[c.MASK_IN] != c.NONE:
+        at = row[c.MASK_IN] * B + t * n
+        while n and not mask[at + n - 1]:
+            n -= 1
+    return n
+
+
+@jit
+def _gather(row, B, t, active, width, mem, indices):
+    """x parts of step t from those of the distinct tokens."""
+    for b in range(active):
+        token = np.int64(indices[(row[c.SLOTS] + t) * B + b])
+        _copy(mem, row[c.TABLE] * B + token * width, row[c.WORK] * B + (t * B + b) * width, width)
 
 
 @jit
@@ -112,12 +150,19 @@ def forward(row, rate, chunk):
     if not row[c.OPTION]:
         _start_state(row, B, mem)
     drop = _recurrent_mask(row, rate, chunk) if row[c.H_DROP] != c.NONE else c.NONE
-    steps = _slice_steps(row, n, mem.itemsize)
+    steps, has_tokens, indices = _slice_steps(row, n, mem.itemsize), row[c.SLOTS] != c.NONE, chunk.scratch.indices
+    same = _same_steps(row, B, indices)
+    if has_tokens:
+        _project(row, mem, packed, row[c.X] * B, row[c.TABLE] * B, n_tokens(row[c.SLOTS], T, B, indices))
     for s in range(T):
-        if s % steps == 0:
-            count = min(steps, T - s)
-            _project(row, B, mem, packed, T - s - count if reverse else s, count)
         t = T - 1 - s if reverse else s
+        active = _active_rows(row, n, B, t, same, mask)
+        if has_tokens:
+            _gather(row, B, t, active, width, mem, indices)
+        elif s % steps == 0:
+            count = min(steps, T - s)
+            first = T - s - count if reverse else s
+            _project(row, mem, packed, row[c.X] * B + first * n * row[c.F_IN], row[c.WORK] * B + first * n * width, count * n)
         before, now = (t + 2 if reverse else t), t + 1
         z, h_before, h_ld = row[c.WORK] * B + t * n * width, h_seq + before * n * ld, ld
         if drop != c.NONE:
@@ -125,13 +170,15 @@ def forward(row, rate, chunk):
             _drop(mem, h_before, ld, drop, h_in, n, H)
         else:
             h_in = h_before
-        matmul(mem, h_in, h_ld, packed, hh, H, G * H, mem, z, width, n)
+        matmul(mem, h_in, h_ld, packed, hh, H, G * H, mem, z, width, active)
         for b in range(n):
             from_h, to_h = h_before + b * ld, h_seq + (now * n + b) * ld
             from_c, to_c = c_seq + (before * n + b) * H, c_seq + (now * n + b) * H
-            if row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]:
+            if b < active and (row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]):
                 _cell_forward(row, mem, z + b * width, from_h, to_h, from_c, to_c, width)
-            else:  # a masked step changes nothing
+            else:  # a masked step changes nothing; what all rows have in common is in the first
+                if t < same:
+                    from_h, from_c = h_seq + now * n * ld, c_seq + now * n * H
                 _copy(mem, from_h, to_h, H)
                 if row[c.CODE] == c.LSTM:
                     _copy(mem, from_c, to_c, H)
@@ -162,8 +209,18 @@ def _add(mem, source, target, size):
 
 
 @jit
-def _step_back(row, B, t, drop, mem, mask, packed, hh_t):
-    """Gate gradients of step t in place of its gates; dh and dc one step back."""
+def _move(mem, source, target, size):
+    """Adds, and leaves nothing."""
+    _add(mem, source, target, size)
+    _fill_zero(mem, source, size)
+
+
+@jit
+def _step_back(row, B, t, active, same, drop, mem, mask, packed, hh_t):
+    """Gate gradients of step t in place of its gates; dh and dc one step back.
+
+    The gradients of all rows at a step that they have in common are the first one's.
+    """
     n, H, ld = B * row[c.REPEAT], row[c.F_OUT], row[c.LD]
     G, shared = gates(row[c.CODE])
     width = (2 * G - shared) * H
@@ -172,14 +229,20 @@ def _step_back(row, B, t, drop, mem, mask, packed, hh_t):
     for b in range(n):
         if row[c.SEQUENCE]:
             _add(mem, row[c.DY] * B + (t * n + b) * ld + row[c.COL], dh + b * H, H)
-        if row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]:
+    if t < same:
+        for b in range(1, n):
+            _move(mem, dh + b * H, dh, H)
+            if row[c.CODE] == c.LSTM:
+                _move(mem, dc + b * H, dc, H)
+    for b in range(n):
+        if b < active and (row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]):
             from_c, to_c = row[c.C_SEQ] * B + (before * n + b) * H, row[c.C_SEQ] * B + ((t + 1) * n + b) * H
             _cell_backward(row, mem, z + b * width, row[c.H_SEQ] * B + (before * n + b) * ld + row[c.COL], from_c, to_c,
                            dh + b * H, dc + b * H, dc + n * H, width)
         else:
             _fill_zero(mem, z + b * width, width)
     if drop == c.NONE:
-        matmul(mem, z, width, packed, hh_t, G * H, H, mem, dh, H, n)
+        matmul(mem, z, width, packed, hh_t, G * H, H, mem, dh, H, active)
     else:
         spare = dh + n * H
         _fill_zero(mem, spare, n * H)
@@ -189,22 +252,15 @@ def _step_back(row, B, t, drop, mem, mask, packed, hh_t):
 
 
 @jit
-def _slice_gradients(row, B, first, steps, drop, mem, packed, grads):
-    """Weight and input gradients of `steps` steps from `first` on, from their gate gradients."""
-    n, F, H = B * row[c.REPEAT], row[c.F_IN], row[c.F_OUT]
+def _input_gradients(row, mem, packed, grads, x, dx, z, rows):
+    """Gradients of W_ih, of both biases and of X, from the gate gradients `z` of `rows` rows of X at `x`."""
+    F, H = row[c.F_IN], row[c.F_OUT]
     G, shared = gates(row[c.CODE])
-    columns, width, apart, rows = G * H, (2 * G - shared) * H, (G - shared) * H, steps * n
-    x, z = row[c.X] * B + first * n * F, row[c.WORK] * B + first * n * width
+    columns, width, apart = G * H, (2 * G - shared) * H, (G - shared) * H
     w_ih = row[c.PARAM]
-    w_hh = w_ih + F * columns
-    b_ih = w_hh + H * columns
+    b_ih = w_ih + (F + H) * columns
     b_hh = b_ih + columns
-    if drop == c.NONE:
-        h, h_ld = row[c.H_SEQ] * B + (first + 2 if row[c.REVERSE] else first) * n * row[c.LD] + row[c.COL], row[c.LD]
-    else:
-        h, h_ld = row[c.H_DROP] * B + first * n * H, H
     matmul_tn(mem, x, F, mem, z, width, grads, w_ih, columns, F, shared * H, rows)
-    matmul_tn(mem, h, h_ld, mem, z, width, grads, w_hh, columns, H, columns, rows)
     column_sums(mem, z, width, grads, b_ih, shared * H, rows)
     column_sums(mem, z, width, grads, b_hh, columns, rows)
     if apart:
@@ -212,12 +268,42 @@ def _slice_gradients(row, B, first, steps, drop, mem, packed, grads):
         column_sums(mem, z + columns, width, grads, b_ih + shared * H, apart, rows)
     if row[c.DX] != c.NONE:
         ih_t, ih_apart_t = recurrent_offsets(row, mem.itemsize)[4:6]
-        dx = row[c.DX] * B + first * n * F
         if not row[c.ADD_DX]:
             _fill_zero(mem, dx, rows * F)
         matmul(mem, z, width, packed, ih_t, shared * H, F, mem, dx, F, rows)
         if apart:
             matmul(mem, z + columns, width, packed, ih_apart_t, apart, F, mem, dx, F, rows)
+
+
+@jit
+def _slice_gradients(row, B, first, steps, active, drop, mem, packed, grads):
+    """Weight and input gradients of `steps` steps from `first` on, from the gate gradients of at most `active` rows each."""
+    n, F, H = B * row[c.REPEAT], row[c.F_IN], row[c.F_OUT]
+    G, shared = gates(row[c.CODE])
+    columns, width, rows = G * H, (2 * G - shared) * H, steps * n
+    z = row[c.WORK] * B + first * n * width
+    if drop == c.NONE:
+        h, h_ld = row[c.H_SEQ] * B + (first + 2 if row[c.REVERSE] else first) * n * row[c.LD] + row[c.COL], row[c.LD]
+    else:
+        h, h_ld = row[c.H_DROP] * B + first * n * H, H
+    if active == 1:  # the first row of each step
+        matmul_tn(mem, h, n * h_ld, mem, z, n * width, grads, row[c.PARAM] + F * columns, columns, H, columns, steps)
+    elif active:
+        matmul_tn(mem, h, h_ld, mem, z, width, grads, row[c.PARAM] + F * columns, columns, H, columns, rows)
+    if row[c.SLOTS] == c.NONE:
+        x = first * n * F
+        _input_gradients(row, mem, packed, grads, row[c.X] * B + x, row[c.DX] * B + x, z, rows)
+
+
+@jit
+def _sum_by_token(row, B, t, active, mem, mask, indices):
+    """Adds the gate gradients of step t to those of their tokens."""
+    G, shared = gates(row[c.CODE])
+    width = (2 * G - shared) * row[c.F_OUT]
+    for b in range(active):
+        if row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * B + b]:
+            token = np.int64(indices[(row[c.SLOTS] + t) * B + b])
+            _add(mem, row[c.WORK] * B + (t * B + b) * width, row[c.TABLE] * B + token * width, width)
 
 
 @jit
@@ -232,10 +318,21 @@ def backward(row, rate, chunk):
     if not row[c.SEQUENCE]:
         for b in range(n):
             _copy(mem, row[c.DY] * B + b * row[c.LD] + row[c.COL], row[c.DH] * B + b * H, H)
-    steps = _slice_steps(row, n, mem.itemsize)
+    steps, tokens, table, indices = _slice_steps(row, n, mem.itemsize), 0, row[c.TABLE] * B, chunk.scratch.indices
+    same, most = _same_steps(row, B, indices), 0
+    if row[c.SLOTS] != c.NONE:
+        tokens = n_tokens(row[c.SLOTS], T, B, indices)
+        G, shared = gates(row[c.CODE])
+        _fill_zero(mem, table, tokens * (2 * G - shared) * H)
     for s in range(T):
         t = s if row[c.REVERSE] else T - 1 - s
-        _step_back(row, B, t, drop, mem, mask, packed, hh_t)
-        done = s % steps + 1
+        active = _active_rows(row, n, B, t, same, mask)
+        _step_back(row, B, t, active, same, drop, mem, mask, packed, hh_t)
+        if tokens:
+            _sum_by_token(row, B, t, active, mem, mask, indices)
+        done, most = s % steps + 1, max(most, active)
         if done == steps or s == T - 1:
-            _slice_gradients(row, B, t - done + 1 if row[c.REVERSE] else t, done, drop, mem, packed, grads)
+            _slice_gradients(row, B, t - done + 1 if row[c.REVERSE] else t, done, most, drop, mem, packed, grads)
+            most = 0
+    if tokens:
+        _input_gradients(row, mem, packed, grads, row[c.X] * B, row[c.DX] * B, table, tokens)

@@ -60,11 +60,17 @@ class Chunk:
         at = row[c.WORK] * self.B
         return self.scratch.indices[at:at + int(np.prod(shape))].reshape(shape)
 
+    def tokens(self, row, column=c.WORK):
+        """Numbers of the positions' tokens (T, B), ids of the distinct tokens (D,)."""
+        at, size = row[column] * self.B, row[c.T_IN] * self.B
+        numbers, ids, (count,) = np.split(self.scratch.indices[at:at + 2 * size + 1], [size, 2 * size])
+        return numbers.reshape(-1, self.B), ids[:count]
+
     def put_dx(self, row, dx):
         """Writes or adds the gradient of the row's input, where somebody needs it."""
         if row[c.DX] == c.NONE:
             return
-        target = self.x(row, c.DX)
+        target = self.x(row, c.DX) if dx.ndim == 3 else self.view(row[c.DX], row[c.T_IN] * self.B, row[c.F_IN])[:len(dx)]
         target[...] = target + dx if row[c.ADD_DX] else dx
 
     def param(self, row, shape, offset=0, grad=False):

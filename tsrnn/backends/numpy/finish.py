@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tsrnn.backends.contract import Batch, Data, Params
+from tsrnn.backends.contract import Params
 from tsrnn.backends.solvers import (
     ADAM,
     ADAMW,
@@ -45,28 +45,22 @@ def reduce_gradients(params: Params, gradient: np.ndarray) -> None:
 
 
 def embedding_gradients(
-    gradient: np.ndarray, offset: int, V: int, E: int, data: Data, batch: Batch, tokens: np.ndarray, steps: int
+    gradient: np.ndarray, offset: int, V: int, E: int, tokens: np.ndarray, token_ids: np.ndarray
 ) -> None:
-    """Gradient of an embedding table: the token gradients of a batch added to the rows of their ids.
-
-    The order of additions is row of the batch, then step.
+    """Gradient of an embedding table: the token gradients of a batch, in their order, added to the rows of their ids.
 
     Parameters
     ----------
     gradient : ndarray of shape (P,)
         ``gradient[offset : offset + V * E]``, the table ``(V, E)``, is set.
-    data, batch : Data, Batch
-        Id of sample i at step t is ``data.ids[data.starts[i] + t]``; steps from ``data.lengths[i]`` on are padding.
-    tokens : ndarray of shape (n_batch * steps * E,)
-        Gradient of the embedding's output by row of the batch.
+    tokens : ndarray of shape (n * E,) or longer
+    token_ids : int32 ndarray of shape (n,)
+        -1 where there is no gradient.
     """
     table = gradient[offset : offset + V * E].reshape(V, E)
     table[...] = 0
-    rows = tokens[: batch.order.size * steps * E].reshape(batch.order.size, steps, E)
-    for row, sample in zip(rows, batch.order, strict=True):
-        start = data.starts[sample]
-        for t in range(min(steps, data.lengths[sample])):
-            table[data.ids[start + t]] += row[t]
+    real = token_ids >= 0
+    np.add.at(table, token_ids[real], tokens[: token_ids.size * E].reshape(-1, E)[real])
 
 
 def apply_update(

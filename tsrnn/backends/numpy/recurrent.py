@@ -40,7 +40,7 @@ def forward(chunk, row, rate):
     a = Layer(chunk, row, rate)
     cell = CELLS[row[c.CODE]]
     W_ih, W_hh, b_ih, b_hh = a.params
-    x = chunk.x(row)
+    x = _inputs(chunk, row)
     if not row[c.OPTION]:
         a.h[a.first] = 0
         if a.c is not None:
@@ -61,6 +61,13 @@ def forward(chunk, row, rate):
         _columns(chunk, row, c.Y)[...] = a.h[a.last]
 
 
+def _inputs(chunk, row):
+    """X (T, B, F), from the distinct tokens' rows where these are what there is."""
+    if row[c.SLOTS] == c.NONE:
+        return chunk.x(row)
+    return chunk.view(row[c.X], row[c.T_IN] * chunk.B, row[c.F_IN])[chunk.tokens(row, c.SLOTS)[0]]
+
+
 def _columns(chunk, row, column):
     """The direction's columns of Y or DY, (T or 1, B, H)."""
     steps = row[c.T_IN] if row[c.SEQUENCE] else 1
@@ -74,7 +81,7 @@ def backward(chunk, row, rate):
     cell = CELLS[row[c.CODE]]
     W_ih, W_hh = a.params[:2]
     dW_ih, dW_hh, db_ih, db_hh = a.grads
-    x, dy = chunk.x(row), _columns(chunk, row, c.DY)
+    x, dy = _inputs(chunk, row), _columns(chunk, row, c.DY)
     T, rows, H = a.shape
     dh = chunk.view(row[c.DH], rows, H)
     dc = chunk.view(row[c.DC], rows, H) if a.c is not None else None
@@ -100,4 +107,8 @@ def backward(chunk, row, rate):
         dh[real] = new_dh[real]
         if dc is not None:
             dc[real] = new_dc[real]
+    if row[c.SLOTS] != c.NONE:
+        numbers, ids = chunk.tokens(row, c.SLOTS)
+        by_position, dx = dx, np.zeros((len(ids), row[c.F_IN]), dx.dtype)
+        np.add.at(dx, numbers, by_position)
     chunk.put_dx(row, dx)
