@@ -96,3 +96,16 @@ def test_random_walk():
     levels, _, changes = (np.mean(skill) for skill in skills.values())
     assert -0.06 < changes < 0.04  # nothing to be known, and nothing made up
     assert levels < changes - 0.1
+
+
+def test_next_word(tmp_path):
+    example = load("next_word")
+    perplexity, alone, written = example.main(length=20, max_iter=4)
+    assert perplexity < alone / 4 and len(written) == example.STEPS + 20
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat. " * 200, encoding="utf-8")
+    perplexity, _, written = example.main(text, "char", temperature=0.1, length=48, max_iter=30)
+    assert perplexity < 1.5
+    assert written[:24] == written[24:48] == written[48:72], "what it has learnt by heart"
+    with pytest.raises(ValueError, match="it would see the word that it has to guess"):
+        example.main(length=1, bidirectional=True)
