@@ -45,6 +45,14 @@ def test_guide():
     assert names["days"].regressor_.n_features_in_ == 24 and names["paths"].shape == (200, 24)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_from_keras():
+    names = run(ROOT / "docs" / "from_keras.md")
+    assert names["accuracy"] > 0.9 and len(names["model"].history_["val_accuracy"]) == 12
+    texts = ["The film was not bad at all.", "The film was not good at all."]
+    assert names["pipeline"].predict(texts).tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
