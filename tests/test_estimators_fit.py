@@ -425,3 +425,12 @@ def test_fitted_attributes():
         warnings.simplefilter("error")
         estimator.predict(X)
     assert isinstance(estimator, SequenceClassifier)
+
+
+def test_no_warning_where_all_epochs_are_meant():
+    X, y = np.random.default_rng(0).normal(size=(20, 3, 1)), np.arange(20.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LSTMRegressor((2,), max_iter=2, n_iter_no_change=np.inf).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
+        LSTMRegressor((2,), max_iter=2).fit(X, y)

@@ -109,3 +109,11 @@ def test_next_word(tmp_path):
     assert written[:24] == written[24:48] == written[48:72], "what it has learnt by heart"
     with pytest.raises(ValueError, match="it would see the word that it has to guess"):
         example.main(length=1, bidirectional=True)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_word_order():
+    order, praise, synonyms = load("word_order").main(n=2000, max_iter=15)
+    assert order["LSTM"] >= 0.95 and order["bag of words"] <= 0.65  # what the reviews are made for
+    assert (praise > 0.5).tolist() == [True, False, True, False]
+    assert synonyms["vectors of its own"] <= 0.65 and synonyms["shared vectors"] >= 0.95

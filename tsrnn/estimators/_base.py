@@ -151,7 +151,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
             warnings.warn(f"Training interrupted by user. ({state.message})", stacklevel=5)
         elif state.stopped == "diverged":
             warnings.warn(state.message, ConvergenceWarning, stacklevel=5)
-        elif state.stopped == "max_iter" and not partial:
+        elif state.stopped == "max_iter" and not partial and np.isfinite(self.n_iter_no_change):  # else all epochs are meant
             warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                           "converged yet.", ConvergenceWarning, stacklevel=5)
 
