@@ -27,7 +27,7 @@ MAY_IMPORT = {
                             "training"},
 }
 # modules of the surface, which may import everything: the package's lazy names, command line and its helpers
-SURFACE = {"__init__", "__main__", "cli", "_forecast", "_info", "_read_csv", "_report", "_warmup"}
+SURFACE = {"__init__", "__main__", "cli", "_classify", "_forecast", "_info", "_read_csv", "_report", "_warmup"}
 ONLY_IN = {
     "sklearn": {"estimators", "datasets", "_info"}, "yfinance": {"datasets", "_info"}, "matplotlib": {"plotting"},
     "typer": {"cli"}, "rich": {"cli", "progress", "_report", "_info", "_warmup"},

@@ -117,3 +117,27 @@ def test_word_order():
     assert order["LSTM"] >= 0.95 and order["bag of words"] <= 0.65  # what the reviews are made for
     assert (praise > 0.5).tolist() == [True, False, True, False]
     assert synonyms["vectors of its own"] <= 0.65 and synonyms["shared vectors"] >= 0.95
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_imdb_sentiment(tmp_path):
+    pytest.importorskip("matplotlib").use("agg")
+    path = tmp_path / "picture.png"
+    model, accuracy, confusion, explanations = load("imdb_sentiment").main(
+        generated=True, n=1000, picture=path, hidden_layer_sizes=(16,), embedding_dim=16, max_iter=12, learning_rate_init=0.01,
+        batch_size=32, verbose=False)
+    assert accuracy > 0.8 and confusion.sum() == 1000 and np.trace(confusion) == round(1000 * accuracy)
+    assert path.read_bytes().startswith(b"\x89PNG") and (tmp_path / "picture_confusion.png").is_file()
+    assert len(model.history_["val_accuracy"]) == model.n_iter_
+    assert [explanation.prediction for explanation in explanations[2:]] == [1, 0]
+    assert explanations[2].words[-6:] == ["was", "good", "not", "bad", "at", "all"]
+
+
+@pytest.mark.data
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_imdb_sentiment_on_imdb(data_folder, tmp_path):
+    pytest.importorskip("matplotlib").use("agg")
+    _, accuracy, confusion, _ = load("imdb_sentiment").main(
+        data_folder / "imdb", n=2000, picture=tmp_path / "picture.png", hidden_layer_sizes=(16,), maxlen=100, max_iter=4,
+        batch_size=16, learning_rate_init=3e-3, verbose=False)
+    assert accuracy > 0.7 and confusion.sum() == 2000

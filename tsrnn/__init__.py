@@ -27,6 +27,7 @@ _NAMES = {
     "StockForecaster": "tsrnn.estimators.stock",
     "PanelTimeSeriesSplit": "tsrnn.estimators._split",
     "SequenceVectorizer": "tsrnn.estimators.vectorizer",
+    "TextClassifier": "tsrnn.estimators.text",
     "make_windows": "tsrnn.data.windows",
     "show_versions": "tsrnn._info",
     "warmup": "tsrnn._warmup",
@@ -48,6 +49,7 @@ __all__ = [
     "SequenceRegressor",
     "SequenceVectorizer",
     "StockForecaster",
+    "TextClassifier",
     "WindowForecaster",
     "datasets",
     "layers",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     )
     from tsrnn.estimators.sequence import SequenceClassifier, SequenceRegressor
     from tsrnn.estimators.stock import StockForecaster
+    from tsrnn.estimators.text import TextClassifier
     from tsrnn.estimators.vectorizer import SequenceVectorizer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def pick(frame: pd.DataFrame, column: str, name: str) -> pd.Series:
     """One column of numbers, whose name may differ in case; `name` is the frame's, for messages."""
     import pandas as pd
 
-    label = _find(frame.columns, column)
+    label = find_column(frame.columns, column)
     if label is None:
         shown = ", ".join(map(str, frame.columns[:_MANY * 4])) + (", ..." if len(frame.columns) > _MANY * 4 else "")
         raise ValueError(f"{name} has no column {column!r}; choose one of: {shown}.")
@@ -87,7 +88,7 @@ def _row_text(label):
     return label + 1 if isinstance(label, int) else time_text(label)
 
 
-def _find(columns, column):
+def find_column(columns, column) -> Hashable | None:
     """The label that is `column`, else the first that differs in case, else in spelling (Close/Last) only, else None."""
     if column in columns:
         return column
@@ -106,7 +107,7 @@ def _read_csv(path, name, column, date_format):
     if not os.path.isfile(path):
         raise ValueError(f"there is no file {name}; give the path of a CSV file with a header line.")
     try:
-        how = {"sep": _separator(path), "skipinitialspace": True}
+        how = {"sep": find_separator(path), "skipinitialspace": True}
         head = pd.read_csv(path, nrows=2, dtype=str, **how)
         tickers = _has_tickers(head)
         if date_format is not None:  # 01022000 must keep its 0
@@ -122,11 +123,11 @@ def _read_csv(path, name, column, date_format):
     return _one_header(frame, name, column) if tickers else frame
 
 
-def _separator(path):
-    """What makes most columns of the header."""
+def find_separator(path, **how) -> str:
+    """What makes most columns of the header; `how` it is read, as pandas has it."""
     import pandas as pd
 
-    return max(_SEPARATORS, key=lambda separator: pd.read_csv(path, nrows=0, sep=separator).shape[1])
+    return max(_SEPARATORS, key=lambda separator: pd.read_csv(path, nrows=0, sep=separator, **how).shape[1])
 
 
 def _has_tickers(head):
@@ -146,7 +147,7 @@ def _one_header(frame, name, column):
         labels = list(fields)
     else:
         labels = [f"{field} {ticker}" for field, ticker in zip(fields, tickers)]
-        if _find(labels, column) is None:
+        if find_column(labels, column) is None:
             choices = [label for label, field in zip(labels, fields) if field.lower() == column.lower()] or labels
             shown = ", ".join(repr(label) for label in choices[:_MANY]) + (", ..." if len(choices) > _MANY else "")
             raise ValueError(

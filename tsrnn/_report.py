@@ -8,13 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tsrnn._classify import MAJORITY, NAMES, NETWORK, Classification
 from tsrnn._forecast import Backtest, Forecast, Source
 from tsrnn._read_csv import time_text
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 _DOTS = 130  # of a picture, an inch
+_MANY = 10   # rows of a table
+_WIDE = 48   # characters of a text in a table
+_CLASSES = 6  # side by side in a table of 80 columns
 
 
 @contextmanager
@@ -128,6 +133,82 @@ def _direction(result: Backtest) -> list[str]:
     return [f"The naive forecast repeats the last value and has no direction; {result.share_up:.1%} of first steps went up."]
 
 
+def print_classification(result: Classification) -> None:
+    """Accuracy beside simpler models', where the network errs, verdict, then what was asked for: predictions, explanations."""
+    source, rows = result.labelled, result.rows
+    scores = _table("", "accuracy")
+    names = NAMES | {NETWORK: result.settings.network, MAJORITY: f"{NAMES[MAJORITY]}, {_short(_most_frequent(result), 20)}"}
+    for name, accuracy in result.accuracy.items():
+        scores.add_row(_plain(names[name]), f"{accuracy:.1%}")
+    epochs = f"{_count(result.model.n_iter_, 'epoch')}, the best of which is {result.model.best_iter_}"
+    fitted = f"Trained on {rows['train']} texts and stopped by {rows['validation']}, {epochs}; {result.seconds:.1f} s."
+    seen = [f"{rows['held_out_seen']} of the texts held out are among these too."] if rows["held_out_seen"] else []
+    _show(_short(f"{source.label_column} of {source.name}", 78), [scores, _errors(result)], result.verdict, fitted, *seen)
+    if result.predicted is not None:
+        _print_predictions(result)
+    console = _console()
+    for explanation in result.explanations:
+        coloured = console.is_terminal and not console.no_color
+        console.print()
+        console.print(_ansi(explanation.to_text(color=True)) if coloured else _plain(explanation.to_text()))
+
+
+def _most_frequent(result: Classification) -> str:
+    labels = result.labelled.labels.tolist()
+    return max(result.classes, key=labels.count)
+
+
+def _errors(result: Classification) -> Table:
+    """The confusion matrix, or where it has too many classes the most frequent errors."""
+    classes, matrix = result.classes, result.confusion
+    if len(classes) <= _CLASSES:
+        table = _table("true class", *(f"as {_short(name, 10)}" for name in classes))
+        for name, row in zip(classes, matrix.tolist()):
+            table.add_row(_plain(_short(name, 20)), *map(str, row))
+        return table
+    table = _table("most frequent errors: true class", "taken for", "texts")
+    errors = sorted(((count, i, j) for i, row in enumerate(matrix.tolist()) for j, count in enumerate(row) if count and i != j),
+                    key=lambda error: (-error[0], *error[1:]))
+    for count, i, j in errors[:_MANY]:
+        table.add_row(_plain(_short(classes[i], 24)), _plain(_short(classes[j], 24)), str(count))
+    return table
+
+
+def _print_predictions(result: Classification) -> None:
+    """All lines of standard input, the first rows of a file."""
+    assert result.predicted is not None and result.unlabelled is not None
+    table, frame = _table("text", "prediction", "probability"), result.predicted
+    n_shown = len(frame) if result.unlabelled.is_stdin else min(len(frame), _MANY)
+    columns = (frame[name].iloc[:n_shown] for name in (result.unlabelled.text_column, "prediction", "probability"))
+    for text, prediction, probability in zip(*columns):
+        known = probability == probability
+        table.add_row(_plain(_short(text, _WIDE)), _plain(_short(prediction, 16) if known else "–"),
+                      f"{probability:.3f}" if known else "–")
+    console = _console()
+    console.print(table)
+    if n_shown < len(frame):
+        console.print(f"These are the first {n_shown} of {len(frame)} rows; --out and --json have them all.")
+
+
+def _short(text: str, width: int) -> str:
+    """One line of it."""
+    text = " ".join(str(text[:20 * width]).split())
+    return text if len(text) <= width else text[:width - 1] + "…"
+
+
+def _plain(text: str) -> Text:
+    """Someone else's text: no colours, and nothing that a terminal would obey."""
+    from rich.text import Text
+
+    return Text("".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text))
+
+
+def _ansi(text: str) -> Text:
+    from rich.text import Text
+
+    return Text.from_ansi(text)
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
@@ -154,7 +235,7 @@ def _table(*columns: str) -> Table:
 def _console():
     from rich.console import Console
 
-    return Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def _show(title: str, tables: list[Table], *sentences: str) -> None:
@@ -193,6 +274,15 @@ def draw_backtest(result: Backtest, path: Path) -> None:
     if several:
         BacktestDisplay.from_frame(frame, history=source.series, kind="error", ax=axes[1])
     _save(display, path, f"{source.series.name} of {source.name}: {display.ax_.get_title(loc='left')}")
+
+
+def draw_history(result: Classification, path: Path) -> None:
+    """Loss and accuracy of each epoch."""
+    from tsrnn.plotting import HistoryDisplay
+
+    source = result.labelled
+    display = HistoryDisplay.from_estimator(result.model)
+    _save(display, path, f"{source.label_column} of {source.name}: training of {result.settings.network}")
 
 
 def _save(display: Any, path: Path, title: str) -> None:

@@ -72,9 +72,10 @@ def _session(too_large: str = "there is not enough memory", quiet: bool = False)
 _OPTIONS = (
     (r"use transform='diff' or None", "use --transform=diff or --transform=none"),
     (r"(?<![\w-])transform='?(\w+)'?", lambda match: f"--transform={match[1].replace('_', '-').lower()}"),
-    (r"(?<![\w-])(window|horizon|level|features|refit|step|start|end)=", r"--\1="),
+    (r"(?<![\w-])(window|horizon|level|features|refit|step|start|end|maxlen)=", r"--\1="),
     (r"(?<![\w-])n_splits=", "--n-splits="), (r"(?<![\w-])validation_fraction\b", "--validation-fraction"),
-    (r"(?<![\w-])max_iter=", "--epochs="), (r"(?<![\w-])download_if_missing=False", "--offline"),
+    (r"(?<![\w-])max_tokens=", "--max-tokens="), (r"(?<![\w-])max_iter=", "--epochs="),
+    (r"(?<![\w-])download_if_missing=False", "--offline"),
     (r"raise timeout=, pass source= for another vendor, or --offline for", "or use --offline for"),
     (r", or pass source= for another vendor", ""), (r", or take the gaps with missing=\"keep\"", ""),
     (r"set data_home= or TSRNN_DATA_HOME", "set TSRNN_DATA_HOME"), (r", say by y\.asfreq\(\.\.\.\)", ""),
@@ -257,8 +258,51 @@ def backtest(
     _print(result, _report.print_backtest, as_json, {"Picture": plot, "Forecasts": out})
 
 
-def _memory(hidden: int, window: int) -> str:
-    return f"--hidden={hidden} with --window={window} needs more memory than there is; use smaller ones"
+@app.command(epilog=EXIT_CODES)
+def classify(
+    train: Annotated[str, typer.Argument(metavar="TRAIN.csv", help="A CSV file with a header, texts and their labels.")],
+    predict: Annotated[str | None, typer.Argument(
+        metavar="PREDICT.csv | -", show_default=False,
+        help="A CSV file of texts to classify, or -: lines of standard input.")] = None,
+    text: Annotated[str | None, typer.Option(
+        show_default=False, help="Column of texts; default: text, review, sentence, message or comment.")] = None,
+    label: Annotated[str | None, typer.Option(
+        show_default=False, help="Column of labels; default: label, sentiment, class, target or category.")] = None,
+    epochs: Epochs = 20, hidden: Hidden = 64,
+    cell: Annotated[str, typer.Option(help="lstm, gru or rnn; it reads in both directions.")] = "gru",
+    max_tokens: Annotated[int, typer.Option(min=5, max=MOST_HIDDEN, help="Size of the vocabulary.")] = 20_000,
+    maxlen: Annotated[int, typer.Option(min=1, max=MOST_HIDDEN, help="Words of a text that are read: the last ones.")] = 400,
+    seed: Seed = 0, encoding: Annotated[str, typer.Option(help="Of the files and of standard input.")] = "utf-8",
+    out: Annotated[Path | None, typer.Option(
+        show_default=False, help="Write PREDICT.csv, with prediction and probability added, to this CSV file.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what words add to decisions, for up to 5 texts.")] = False,
+    plot: Plot = None, as_json: AsJson = False, verbose: Verbose = None,
+) -> None:
+    """Train a classifier of texts, score it on texts held out beside TF-IDF + logistic regression, and classify others."""
+    with _session(_memory(hidden, maxlen, "maxlen"), quiet=as_json):
+        from tsrnn import _classify, _report
+
+        settings = _classify.Settings(text, label, epochs, hidden, cell, max_tokens, maxlen, seed, encoding)
+        _check_outputs(plot, out)
+        if out is not None and predict is None:
+            raise ValueError(f"--out={out} is for predictions; give a second file, or - for lines of standard input.")
+        labelled = _classify.read_labelled(train, settings)
+        if out is not None and out.exists() and out.samefile(train):
+            raise ValueError(f"--out={out} is the file that is learnt from; give another one.")
+        if predict == _classify.STDIN and sys.stdin is not None and sys.stdin.isatty():
+            typer.echo("Write texts to classify, one a line, and end with Ctrl-D (Windows: Ctrl-Z, Enter).", err=True)
+        others = predict and _classify.read_unlabelled(predict, settings, labelled.text_column, out is not None)
+        with _report.fit_bar(_is_shown(verbose), 1, epochs) as on_epoch_end:
+            result = _classify.classify(labelled, settings, others or None, explain, on_epoch_end)
+        if plot is not None:
+            _report.draw_history(result, plot)
+        if out is not None:
+            _classify.write_predictions(result, out)
+    _print(result, _report.print_classification, as_json, {"Picture": plot, "Predictions": out})
+
+
+def _memory(hidden: int, rows: int, option: str = "window") -> str:
+    return f"--hidden={hidden} with --{option}={rows} needs more memory than there is; use smaller ones"
 
 
 def _names(text: str) -> tuple[str, ...]:

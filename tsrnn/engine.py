@@ -114,6 +114,20 @@ class Engine:
         losses = sums.loss[:n_chunks].tolist()  # few and small: quicker than NumPy's sum
         return sum(loss for loss, _ in losses), sum(right for _, right in losses)
 
+    def input_gradient(self, data: c.Data, order: np.ndarray) -> np.ndarray:
+        """Gradient (n, T, E) of each sample's loss, times its weight, with respect to the embedding's output.
+
+        Dropout is as in training, so leave it out of the network; so is a layer that reads tokens behind the embedding: an
+        `Activation("linear")` between them gives each position a vector of its own.
+        """
+        lowered = self._lower(data, order, train=True)
+        if lowered.numbering or not lowered.tokens:
+            raise ValueError(f"{self.network.layers[:2]} gives no gradient of each position; put a trainable Embedding first, "
+                             'and an Activation("linear") behind it.')
+        self._run(c.TRAIN, lowered, data, c.Batch(order, c.chunk_rows(len(order)), self._no_key), self._no_out)
+        tokens = self._sums.tokens[:len(order) * lowered.tokens].reshape(len(order), lowered.steps, -1)
+        return tokens * self.dtype.type(data.totals[order].sum())  # of the mean loss → of each loss
+
     def evaluate(self, samples: Samples) -> tuple[float, float, np.ndarray | None]:
         """Mean loss, share of right answers, and logits (n, T_out * K) of all samples; a stream's logits are not kept."""
         sums = np.zeros(2)
