@@ -56,12 +56,17 @@ def golden():
 
 @pytest.fixture
 def keras(monkeypatch):
-    """Keras on JAX: see `make_keras_golden`."""
-    pytest.importorskip("jax")
+    """Keras on JAX (see `make_keras_golden`) in float64: at full size float32 may grow apart by more than the tolerance."""
+    jax = pytest.importorskip("jax")
     monkeypatch.setenv("KERAS_BACKEND", "jax")  # read when it is imported
     keras = pytest.importorskip("keras")
     if keras.backend.backend() != "jax":
         pytest.skip(f"keras was imported before, with the backend {keras.backend.backend()}")
+    jax.config.update("jax_enable_x64", True)
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx("float32")
+    jax.config.update("jax_enable_x64", False)
 
 
 def weights_of(golden, cell):
