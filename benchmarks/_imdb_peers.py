@@ -6,6 +6,7 @@ A cell is lstm, gru, or with two directions bilstm, bigru.
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import numpy as np
@@ -37,16 +38,19 @@ class Tsrnn:
 
 
 class Keras:
-    """Keras 3 on TensorFlow, compiled as its defaults are."""
+    """Keras 3, compiled as its defaults are, on its usual backend."""
+
+    backend = "tensorflow"
 
     def __init__(self, cell: str, seed: int, epochs: int, threads: int):
-        os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ["KERAS_BACKEND"] = self.backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import keras
-        import tensorflow
 
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-        self.version = f"Keras {keras.__version__} (TensorFlow {tensorflow.__version__})"
+        library = importlib.import_module(self.backend)
+        if self.backend == "tensorflow":
+            library.config.threading.set_intra_op_parallelism_threads(threads)
+        self.version = f"Keras {keras.__version__} ({self.backend} {library.__version__})"
         keras.utils.set_random_seed(seed)
         layers = keras.layers
         inner = (layers.GRU if cell.endswith("gru") else layers.LSTM)(UNITS)
@@ -60,6 +64,15 @@ class Keras:
 
     def logits(self, X: np.ndarray) -> np.ndarray:
         return self.model.predict(X, batch_size=512, verbose=0)[:, 0]
+
+
+class KerasOnJax(Keras):
+    """The same on JAX: one gradient a row of the embedding, where TensorFlow's has one for every token, each squared by itself.
+
+    XLA takes the cores that the process may use.
+    """
+
+    backend = "jax"
 
 
 class Torch:
@@ -118,4 +131,4 @@ class Torch:
             return np.concatenate([self._forward(part).numpy() for part in self.torch.from_numpy(X).split(512)])
 
 
-CONTENDERS = {"tsrnn": Tsrnn, "keras": Keras, "torch": Torch}
+CONTENDERS = {"tsrnn": Tsrnn, "keras": Keras, "keras-jax": KerasOnJax, "torch": Torch}

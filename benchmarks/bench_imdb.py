@@ -85,7 +85,7 @@ def describe(runs: list[dict]) -> str:
     """The row of one contender, cell and choice of rows: means over the seeds."""
     first, tests = runs[0], np.mean([found["test"] for found in runs], axis=0)
     seconds = [value for found in runs for value in found["seconds"][1:] or found["seconds"]]
-    head = f"{first['contender']:6} {first['cell']:7} {first['rows']:7}"
+    head = f"{first['contender']:9} {first['cell']:7} {first['rows']:7}"
     tail = (f"{statistics.median(seconds):7.1f} ({min(seconds):.1f} - {max(seconds):.1f})"
             f"{max(found['megabytes'] for found in runs):8.0f} ({max(found['megabytes_before'] for found in runs):.0f})")
     if first["rows"] == "all":
@@ -127,7 +127,7 @@ def main() -> int:
         print(f"load of the machine before: {os.getloadavg()[0]:.1f} (where it is not near 0, times are no use)")
     names = [] if arguments.without_tsrnn else ["tsrnn"]
     for name in arguments.against:
-        if importlib.util.find_spec(name):
+        if all(importlib.util.find_spec(part) for part in name.split("-")):
             names.append(name)
         else:
             print(f"{name} is not installed here and is left out")

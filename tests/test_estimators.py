@@ -64,7 +64,7 @@ def test_signature_repr_and_unknown_parameters():
     ({"max_iter": 0}, "The 'max_iter' parameter"),
     ({"batch_size": 0}, "The 'batch_size' parameter"),
     ({"dtype": "float16"}, "The 'dtype' parameter"),
-    ({"embedding_dim": 4}, "vocabulary_size=None go together"),
+    ({"vocabulary_size": 4}, "vocabulary_size=4 is about an embedding; give embedding_dim"),
     ({"mask_zero": True}, "mask_zero=True is about token ids"),
     ({"pooling": "max", "return_sequences": True}, "leave one of them at its default"),
     ({"loss": "quantile", "quantiles": (0.5, 1.5)}, "must hold numbers between 0 and 1"),

@@ -330,6 +330,21 @@ def test_token_ids_are_checked(X, message):
         classifier.fit(X, [0, 1][:len(X)])
 
 
+def test_training_says_how_many_ids_there_are():
+    model = LSTMClassifier((2,), embedding_dim=2, max_iter=2, n_iter_no_change=np.inf, random_state=0, warm_start=True)
+    model.fit([[1, 2, 3], [1, 4, 4]], [0, 1], X_val=[[1, 9, 2]], y_val=[0])
+    assert model.weights_["embedding_0.W"].shape == (5, 2) and model.vocabulary_size is None
+    np.testing.assert_array_equal(model.predict_proba([[1, 5, 700]]), model.predict_proba([[1, 2, 2]]))
+    model.fit([[1, 2, 30], [1, 4, 4]], [0, 1])  # goes on: the network keeps its size
+    assert model.weights_["embedding_0.W"].shape == (5, 2)
+    assert model.set_params(warm_start=False).fit([[0, 1], [1, 0]], [0, 1]).weights_["embedding_0.W"].shape == (3, 2)
+    for X, message in (([[1, -1]], "id -1"), ([[1, 0.5]], "no token id"), ([[1, 2**40]], "from 0 to 2147483646")):
+        with pytest.raises(ValueError, match=message):
+            model.fit(X * 2, [0, 1])
+    with pytest.raises(ValueError, match="give vocabulary_size"):
+        LSTMClassifier((2,), embedding_dim=2).partial_fit([[1, 2]], [0], classes=[0, 1])
+
+
 @pytest.mark.parametrize("later", [1, 3, 4])
 def test_a_fitted_network_knows_its_channels(later):
     X = np.random.default_rng(0).normal(size=(20, 12))

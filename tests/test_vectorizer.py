@@ -125,8 +125,7 @@ def test_a_failed_fit_keeps_the_vocabulary():
 @pytest.mark.filterwarnings("ignore", category=ConvergenceWarning)
 def test_grid_search_over_the_pipeline():
     texts, y = ["good fine", "bad awful film", "a good film", "bad"] * 6, ["pos", "neg"] * 12
-    net = SequenceClassifier(embedding_dim=8, vocabulary_size=20, hidden_layer_sizes=(4,), max_iter=15, learning_rate_init=0.05,
-                             random_state=0)
+    net = SequenceClassifier(embedding_dim=8, hidden_layer_sizes=(4,), max_iter=15, learning_rate_init=0.05, random_state=0)
     search = GridSearchCV(make_pipeline(SequenceVectorizer(20), net), {
         "sequencevectorizer__maxlen": [3, None], "sequencevectorizer__stop_words": [None, ["good", "bad"]]}, cv=2)
     search.fit(pd.Series(texts), y)

@@ -17,7 +17,7 @@ from tsrnn import training
 from tsrnn.data import batches
 from tsrnn.engine import Samples, n_samples
 from tsrnn.estimators._blocks import stream
-from tsrnn.estimators._build import n_channels, set_embedding
+from tsrnn.estimators._build import is_open, n_channels, set_embedding
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
 from tsrnn.estimators._inputs import Checked, check_input, is_blocks
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
@@ -84,6 +84,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         if partial and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         resume = (partial or self.warm_start) and self.__sklearn_is_fitted__()
+        if partial and not resume and is_open(self):
+            raise ValueError("partial_fit must know how many ids there are; give vocabulary_size, the largest id plus one.")
         seed = self._settings_of_fit.seed if resume else draw_seed(self.random_state)
         known = self._known_classes(resume, partial, classes)
         problem = prepare(self, X, y, sample_weight, validation, resume=resume, seed=seed, known=known)

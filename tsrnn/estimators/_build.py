@@ -12,6 +12,7 @@ from tsrnn.data.batches import Sequences
 from tsrnn.estimators._params import sizes
 from tsrnn.network import Network, check_layers
 
+MOST_IDS = 2**31 - 1  # as ids are int32
 RECURRENT = {"lstm": kinds.LSTM, "gru": kinds.GRU, "rnn": kinds.RNN}
 
 
@@ -52,14 +53,19 @@ def _recurrent_layers(e) -> list[kinds.Layer]:
     return network
 
 
-def first_embedding(estimator) -> kinds.Embedding | None:
-    """The embedding that X goes into, if there is one."""
+def wanted_vocabulary(estimator) -> int | None:
+    """Number of ids that X may have; None where the network begins without an embedding."""
     if estimator.layers is not None:
         first = next(iter(estimator.layers), None)
-        return first if isinstance(first, kinds.Embedding) else None
+        return first.vocabulary_size if isinstance(first, kinds.Embedding) else None
     if estimator.embedding_dim is None:
         return None
-    return kinds.Embedding(estimator.vocabulary_size, estimator.embedding_dim, estimator.mask_zero, estimator.train_embedding)
+    return MOST_IDS if is_open(estimator) else estimator.vocabulary_size
+
+
+def is_open(estimator) -> bool:
+    """Whether the training data say how many ids there are."""
+    return estimator.layers is None and estimator.embedding_dim is not None and estimator.vocabulary_size is None
 
 
 def set_embedding(network: Network, theta: np.ndarray, weights: Any) -> None:

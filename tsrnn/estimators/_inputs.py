@@ -23,6 +23,8 @@ from sklearn.utils.validation import check_array, validate_data
 
 from tsrnn.data import batches
 from tsrnn.data.batches import Blocks, Sequences
+from tsrnn.data.vocabulary import UNKNOWN
+from tsrnn.estimators._build import MOST_IDS, is_open
 
 FLOATS = (np.float64, np.float32)
 
@@ -258,22 +260,26 @@ def _check_ids(estimator, X: Any, vocabulary_size: int) -> Checked:
         if {a.ndim for a in arrays} != {1}:
             raise ValueError("X holds token ids; each of its sequences must be (n_steps,).")
         flat = check_array(np.concatenate(arrays).reshape(-1, 1), dtype="numeric", estimator=estimator, input_name="X")
-        ids = _whole_numbers(flat.reshape(-1), vocabulary_size)
+        ids = _whole_numbers(estimator, flat.reshape(-1), vocabulary_size)
         return Checked(batches.from_lengths(ids, [len(a) for a in arrays], 1), "ids", True, float_type)
     array = check_array(X, dtype="numeric", estimator=estimator, input_name="X")
     n, steps = array.shape
-    ids = _whole_numbers(np.ascontiguousarray(array).reshape(-1), vocabulary_size)
+    ids = _whole_numbers(estimator, np.ascontiguousarray(array).reshape(-1), vocabulary_size)
     return Checked(batches.from_flat(ids, n, steps, 1, steps), "ids", False, float_type)
 
 
-def _whole_numbers(flat: np.ndarray, vocabulary_size: int) -> np.ndarray:
+def _whole_numbers(estimator, flat: np.ndarray, vocabulary_size: int) -> np.ndarray:
     """`flat` as int32 ids below `vocabulary_size`."""
+    if is_open(estimator) and vocabulary_size < MOST_IDS:
+        flat = np.where(flat < vocabulary_size, flat, UNKNOWN)
     if flat.dtype.kind == "f" and (flat != np.floor(flat)).any():
         value = flat[flat != np.floor(flat)][0]
         raise ValueError(f"X contains {value}, which is no token id; an embedding needs whole numbers from 0 to "
                          f"{vocabulary_size - 1}.")
     for value in (flat.min(), flat.max()):
         if not 0 <= value < vocabulary_size:
+            if vocabulary_size == MOST_IDS:
+                raise ValueError(f"X contains the id {int(value)}; ids are whole numbers from 0 to {MOST_IDS - 1}.")
             raise ValueError(f"X contains the id {int(value)}, but vocabulary_size={vocabulary_size} allows 0 to "
                              f"{vocabulary_size - 1}; give a larger vocabulary_size, or replace such ids by one that stands "
                              "for unknown words.")

@@ -54,7 +54,10 @@ class SequenceParameters(Parameterised):
     pool: str = param("max", [StrOptions({"max", "average"})], "Kind of that pooling.")
     embedding_dim: int | None = param(
         None, [POSITIVE_INT, None], "Length of the vectors that token ids become; X holds ids then.")
-    vocabulary_size: int | None = param(None, [POSITIVE_INT, None], "Number of different ids, 0 to `vocabulary_size - 1`.")
+    vocabulary_size: int | None = param(
+        None, [POSITIVE_INT, None],
+        "Number of different ids, 0 to `vocabulary_size - 1`; others raise an error.  None: the largest id in training decides,"
+        " and later larger ones count as 2, Keras' id of words outside the vocabulary.")
     mask_zero: bool = param(False, ["boolean"], "Id 0 is padding: such steps are left out everywhere.")
     embedding_weights: Any = param(
         None, ["array-like", None], "Vectors (vocabulary_size, embedding_dim) that the embedding begins with, say pretrained "
@@ -159,13 +162,13 @@ def validate_together(estimator) -> None:
     if estimator.return_sequences and estimator.pooling != "last":
         raise ValueError(f"pooling={estimator.pooling!r} makes one output of all steps, return_sequences=True wants one a "
                          "step; leave one of them at its default.")
-    if (estimator.embedding_dim is None) != (estimator.vocabulary_size is None):
-        raise ValueError(f"embedding_dim={estimator.embedding_dim} and vocabulary_size={estimator.vocabulary_size} go "
-                         "together; give both, vocabulary_size being the largest id plus one.")
+    if estimator.embedding_dim is None and estimator.vocabulary_size is not None:
+        raise ValueError(f"vocabulary_size={estimator.vocabulary_size} is about an embedding; give embedding_dim as well, or "
+                         "leave it None.")
     if estimator.mask_zero and estimator.embedding_dim is None:
-        raise ValueError("mask_zero=True is about token ids; give embedding_dim and vocabulary_size, or leave it False.")
+        raise ValueError("mask_zero=True is about token ids; give embedding_dim, or leave it False.")
     if not estimator.train_embedding and estimator.embedding_dim is None:
-        raise ValueError("train_embedding=False needs an embedding; give embedding_dim and vocabulary_size, or leave it True.")
+        raise ValueError("train_embedding=False needs an embedding; give embedding_dim, or leave it True.")
 
 
 def sizes(estimator, name: str, at_least: int = 0) -> tuple[int, ...]:

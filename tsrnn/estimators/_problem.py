@@ -11,10 +11,18 @@ from sklearn.model_selection import train_test_split
 from tsrnn.backends.contract import Data
 from tsrnn.data import batches
 from tsrnn.data.batches import Blocks
+from tsrnn.data.vocabulary import UNKNOWN
 from tsrnn.engine import Samples
 from tsrnn.estimators import _targets
 from tsrnn.estimators._blocks import refuse_with_blocks, stream
-from tsrnn.estimators._build import build_network, check_sequences, first_embedding, layers_from_parameters, n_channels
+from tsrnn.estimators._build import (
+    build_network,
+    check_sequences,
+    is_open,
+    layers_from_parameters,
+    n_channels,
+    wanted_vocabulary,
+)
 from tsrnn.estimators._inputs import Checked, about, check_input, is_blocks
 from tsrnn.estimators._targets import Layout
 from tsrnn.layers import Dense
@@ -78,13 +86,15 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
     checker = shell(estimator)
     if is_blocks(X):
         refuse_with_blocks(estimator, "X", X, y, sample_weight)
-    embedding = first_embedding(estimator)
-    checked = check_input(checker, X, vocabulary_size=embedding.vocabulary_size if embedding else None,
+    known_ids = vocabulary_size(estimator._network) if resume and is_open(estimator) else wanted_vocabulary(estimator)
+    checked = check_input(checker, X, vocabulary_size=known_ids,
                           dtype=estimator._state.theta.dtype.type if resume else _wanted_dtype(estimator.dtype),
                           kind=estimator._kind if resume else None)
     dtype = _compute_dtype(estimator, checked, resume)
     if is_blocks(X):
         return _prepare_blocks(checker, X, checked, dtype, validation, resume)
+    if is_open(estimator):
+        estimator = _closed(estimator, checked, resume)
     layout, real = find_layout(trial_network(estimator, checked), checked)
     objective = estimator._check_targets(y, layout, real, known)
     weights, factors = _checked_weights(estimator, sample_weight, layout, real, objective, partial=known is not None)
@@ -105,6 +115,14 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
         vars(checker).update(attributes)
         return _with_split(checker, problem, plain, objective, layout, real, seed)
     return problem
+
+
+def _closed(estimator, checked: Checked, resume: bool):
+    """A copy that knows its number of ids: at least those that mean no word are among them."""
+    other = shell(estimator)
+    other.vocabulary_size = (vocabulary_size(estimator._network) if resume
+                             else max(int(checked.sequences.flat.max()), UNKNOWN) + 1)
+    return other
 
 
 def _prepare_blocks(checker, X: Blocks, checked: Checked, dtype: type, validation: Validation, resume: bool) -> Problem:

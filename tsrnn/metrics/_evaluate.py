@@ -6,8 +6,6 @@ import re
 
 import numpy as np
 
-from tsrnn.data.covariates import describe_times
-from tsrnn.data.reading import read_times
 from tsrnn.metrics import _rows
 from tsrnn.metrics._checks import check_bounds, check_whole
 
@@ -197,6 +195,9 @@ def _groups(frame, by):
 def _scale(frame, y_train, m):
     """Mean absolute error of the seasonal naive forecast up to each row's cutoff (rows,); NaN where there is none."""
     import pandas as pd
+
+    from tsrnn.data.covariates import describe_times
+    from tsrnn.data.reading import read_times
 
     history = _long_history(y_train, frame["unique_id"])
     history = history.assign(ds=read_times(history["ds"], "the times of y_train"))
