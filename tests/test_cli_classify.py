@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -279,3 +280,22 @@ class TestBadInput:
     def test_lines_in_another_encoding(self, train):
         result = run(train, "-", stdin=b"tr\xe8s bon\n")
         assert result.exit_code == BAD_INPUT and "standard input is not written in utf-8" in result.stderr
+
+
+def test_a_file_of_predictions_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    frame, path, link = pd.DataFrame({"a": [1, 2]}), tmp_path / "out.csv", tmp_path / "link.csv"
+    path.write_text("old")
+    link.symlink_to(path)
+
+    def full(self, target, **_):
+        Path(target).write_text("a\n")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(pd.DataFrame, "to_csv", full)
+        _report.write_csv(frame, path)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 2
+    _report.write_csv(frame, link)
+    assert path.read_text() == "a\n1\n2\n" and link.is_symlink() and len(list(tmp_path.iterdir())) == 2
+    _report.write_csv(frame, Path("/dev/null"))
+    assert not Path("/dev/null").is_file()

@@ -33,6 +33,7 @@ def test_readme():
     assert scores.loc["GRURegressor", "skill"] == pytest.approx(0.85, abs=0.03)
     assert scores.loc["GRURegressor", "coverage-80"] == pytest.approx(0.82, abs=0.05)
     assert names["stock"].skill_ < 0
+    assert names["reader"].score(names["texts_test"], names["labels_test"]) == pytest.approx(0.99, abs=0.02)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -51,6 +52,17 @@ def test_from_keras():
     assert names["accuracy"] > 0.9 and len(names["model"].history_["val_accuracy"]) == 12
     texts = ["The film was not bad at all.", "The film was not good at all."]
     assert names["pipeline"].predict(texts).tolist() == [1, 0]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_text_guide():
+    names = run(ROOT / "docs" / "guide_text.md")
+    assert (names["accuracy"], names["bag_accuracy"]) == (pytest.approx(0.99, abs=0.02), pytest.approx(0.49, abs=0.02))
+    texts = ["The film was not bad at all.", "The film was not good at all."]
+    assert names["model"].predict(texts).tolist() == [1, 0] == names["search"].predict(texts).tolist()
+    assert names["ids"].tolist() == [[0, 0, 0, 1, 25, 165, 46, 31], [0, 0, 0, 0, 1, 2, 144, 2]]
+    assert names["back"] == ["a very good film", "[OOV] of [OOV]"]
+    assert names["search"].best_score_ > 0.85 and names["explanation"].prediction == 1
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

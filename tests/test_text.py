@@ -219,3 +219,20 @@ def test_sample_and_class_weights():
     assert model.predict_proba(TEXTS).shape == (32, 2)
     with pytest.raises(ValueError, match="inconsistent"):
         small().fit(TEXTS, LABELS[:-1])
+
+
+def test_scikit_learn_callbacks_see_the_epochs():
+    callbacks = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    monitor = callbacks.ScoringMonitor(scoring="accuracy")
+    model = small(max_iter=3).set_callbacks(monitor).fit(TEXTS, LABELS)
+    assert len(monitor.get_logs().data) >= 3
+    assert not {"_skl_callbacks", "_parent_callback_ctx"} & set(vars(model.classifier_))
+    pickle.dumps(model.classifier_)
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_point_at_the_users_line():
+    with pytest.warns(ConvergenceWarning) as caught:
+        small(n_iter_no_change=1).fit(TEXTS, LABELS)
+        make_pipeline(SequenceVectorizer(), SequenceClassifier((2,), embedding_dim=2, max_iter=1)).fit(TEXTS, LABELS)
+    assert [warning.filename for warning in caught] == [__file__] * 2

@@ -10,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -381,9 +380,3 @@ def _verdict(right: dict[str, np.ndarray]) -> str:
     name = NAMES[better][0].upper() + NAMES[better][1:]
     return (f"{name} is better: {right[better].mean():.1%} of the {len(network)} texts held out are right, "
             f"{right[worse].mean():.1%} with {NAMES[worse]}. {chance}")
-
-
-def write_predictions(result: Classification, path: Path) -> None:
-    """All rows as CSV in UTF-8, separated by commas."""
-    assert result.predicted is not None
-    result.predicted.to_csv(path, index=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from tsrnn._forecast import Backtest, Forecast, Source
 from tsrnn._read_csv import time_text
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
     from rich.text import Text
 
@@ -20,6 +22,21 @@ _DOTS = 130  # of a picture, an inch
 _MANY = 10   # rows of a table
 _WIDE = 48   # characters of a text in a table
 _CLASSES = 6  # side by side in a table of 80 columns
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """All rows as CSV in UTF-8, separated by commas; a file that is there is replaced by the whole new one or not at all."""
+    path = path.resolve()
+    if (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK):
+        frame.to_csv(path, index=False)  # a device, or no room for a second file: then in place
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")  # the suffix may ask for compression
+    try:
+        frame.to_csv(part, index=False)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

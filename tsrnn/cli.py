@@ -254,7 +254,7 @@ def backtest(
         if plot is not None:
             _report.draw_backtest(result, plot)
         if out is not None:
-            result.frame.to_csv(out, index=False)
+            _report.write_csv(result.frame, out)
     _print(result, _report.print_backtest, as_json, {"Picture": plot, "Forecasts": out})
 
 
@@ -297,7 +297,7 @@ def classify(
         if plot is not None:
             _report.draw_history(result, plot)
         if out is not None:
-            _classify.write_predictions(result, out)
+            _report.write_csv(result.predicted, out)
     _print(result, _report.print_classification, as_json, {"Picture": plot, "Predictions": out})
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tsrnn._warn import warn
 from tsrnn.data.indicators import indicator_table
 from tsrnn.data.reading import read_numbers, read_times
 
@@ -221,8 +221,8 @@ def _mend(frames: dict[Any, pd.DataFrame]) -> dict[Any, pd.DataFrame]:
         mended[name] = frame
     if found:
         shown = ", ".join(f"{name}: {count}" for name, count in list(found.items())[:3])
-        warnings.warn(f"{sum(found.values())} prices of 0 or below, or volumes below 0, count as missing ({shown}"
-                      f"{', ...' if len(found) > 3 else ''}).", UserWarning, stacklevel=5)
+        warn(f"{sum(found.values())} prices of 0 or below, or volumes below 0, count as missing ({shown}"
+             f"{', ...' if len(found) > 3 else ''}).")
     return mended
 
 

@@ -9,13 +9,13 @@ import os
 import random
 import re
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tsrnn._warn import warn
 from tsrnn.datasets import _cache, _ohlcv, _yahoo
 from tsrnn.datasets._errors import (
     FetchError,
@@ -272,7 +272,7 @@ def _several(tickers: list[str], request: _Request, errors: str) -> pd.DataFrame
             failure = FetchError(f"{count} failed{others}:{lines}")
             failure.errors = failed
             raise failure
-        warnings.warn(f"{count} are left out:{lines}", stacklevel=3)
+        warn(f"{count} are left out:{lines}")
     long = pd.concat([frame.reset_index(names="ds").assign(unique_id=ticker) for ticker, frame in frames.items()],
                      ignore_index=True)
     return long[["unique_id", "ds", *(column for column in long.columns if column not in ("unique_id", "ds"))]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from tsrnn import training
+from tsrnn._warn import warn
 from tsrnn.data import batches
 from tsrnn.engine import Samples, n_samples
 from tsrnn.estimators._blocks import stream
@@ -150,12 +150,12 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
 
     def _warn(self, state: training.State, partial: bool) -> None:
         if state.stopped == "interrupted":
-            warnings.warn(f"Training interrupted by user. ({state.message})", stacklevel=5)
+            warn(f"Training interrupted by user. ({state.message})")
         elif state.stopped == "diverged":
-            warnings.warn(state.message, ConvergenceWarning, stacklevel=5)
+            warn(state.message, ConvergenceWarning)
         elif state.stopped == "max_iter" and not partial and np.isfinite(self.n_iter_no_change):  # else all epochs are meant
-            warnings.warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                          "converged yet.", ConvergenceWarning, stacklevel=5)
+            warn(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                 "converged yet.", ConvergenceWarning)
 
     def _fitted_attributes(self, problem: Problem, state: training.State, before: int) -> dict[str, Any]:
         """What the epochs so far leave behind."""

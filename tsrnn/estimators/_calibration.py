@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tsrnn._warn import warn
 from tsrnn.data.panel import Panel
 from tsrnn.data.scaling import from_space, to_space
 from tsrnn.estimators._levels import Wanted
@@ -191,8 +191,8 @@ def enough(counts: np.ndarray, wanted: Sequence[Wanted]) -> None:
             what = f"quantile={one.q:g}" if one.level is None else f"level={one.level:g}"
             where = f" for {int(np.argmin(counts)) + 1} rows ahead" if len(counts) > 1 else ""
             how = "rests on the largest of them and may cover less" if fewest else "is not known"
-            warnings.warn(f"{what} needs at least {needed} calibration errors a horizon, there are {fewest}{where}: it {how}. "
-                          "Take a larger validation_fraction, or a level nearer 50.", UserWarning, stacklevel=4)
+            warn(f"{what} needs at least {needed} calibration errors a horizon, there are {fewest}{where}: it {how}. "
+                 "Take a larger validation_fraction, or a level nearer 50.")
 
 
 def movement_scale(panel: Panel, ends: np.ndarray, transform: str | None, seasonality: int) -> np.ndarray:

@@ -16,6 +16,14 @@ except ImportError:  # an older scikit-learn: estimators are without set_callbac
         return method
 
 
+def hand_on(estimator, inner) -> None:
+    """`inner`, which is the one that has epochs, calls whom `estimator` would call; with None nobody any more."""
+    for name in ("_skl_callbacks", "_parent_callback_ctx"):
+        vars(inner).pop(name, None)
+        if hasattr(estimator, name):
+            setattr(inner, name, getattr(estimator, name))
+
+
 class EpochHook:
     """The engine's `on_epoch_end`: asks everybody, and answers True where one wants to stop.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 
+from tsrnn._warn import warn
 from tsrnn.data.reading import read_times
 
 
@@ -87,7 +87,7 @@ class PanelTimeSeriesSplit(BaseCrossValidator):
             For too few dates, dates that are missing, out of order or no dates, or where no series spans a cut.
         """
         if groups is not None:
-            warnings.warn(f"The groups parameter is ignored by {type(self).__name__}", UserWarning, stacklevel=2)
+            warn(f"The groups parameter is ignored by {type(self).__name__}")
         return self._parts(*_dates_and_series(X))
 
     def get_n_splits(self, X=None, y=None, groups=None):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from tsrnn._warn import warn
 from tsrnn.data.calendar import holes
 from tsrnn.data.panel import Panel
 
@@ -31,8 +31,7 @@ def tell_skipped(skipped: dict[Any, str], n_series: int) -> None:
     if skipped:
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:3])
         more = "; ..." if len(skipped) > 3 else ""
-        warnings.warn(f"{len(skipped)} of {n_series} series cannot be forecast ({shown}{more}); skipped_ has them all.",
-                      UserWarning, stacklevel=4)
+        warn(f"{len(skipped)} of {n_series} series cannot be forecast ({shown}{more}); skipped_ has them all.")
 
 
 def tell_holes(panel: Panel) -> None:
@@ -41,13 +40,11 @@ def tell_holes(panel: Panel) -> None:
     if found:
         count, first = found
         are = "times are" if count > 1 else "time is"
-        warnings.warn(f"{count} {are} missing between the rows of y, the first after {first}: rows are counted, not hours or "
-                      "days. If they should count, make them rows with missing values, say by y.asfreq(...).",
-                      UserWarning, stacklevel=5)
+        warn(f"{count} {are} missing between the rows of y, the first after {first}: rows are counted, not hours or "
+             "days. If they should count, make them rows with missing values, say by y.asfreq(...).")
 
 
 def tell_skill(skill: float, name: str) -> None:
     """Warns where the naive forecast is better."""
     if skill < 0:
-        warnings.warn(f"skill_={skill:.3f}: on the rows held out, repeating the last value does better than {name}.",
-                      UserWarning, stacklevel=4)
+        warn(f"skill_={skill:.3f}: on the rows held out, repeating the last value does better than {name}.")

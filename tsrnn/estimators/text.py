@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,12 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
+from tsrnn._warn import warn
 from tsrnn.data.pretrained import make_table
 from tsrnn.data.vocabulary import FIRST_WORD
 from tsrnn.estimators import _targets
 from tsrnn.estimators._base import draw_seed
+from tsrnn.estimators._callbacks import CallbackSupportMixin, hand_on
 from tsrnn.estimators._declare import Parameterised, param
 from tsrnn.estimators._explain import Explanation, gradient_times_input
 from tsrnn.estimators._inputs import about
@@ -32,7 +33,7 @@ FITTED = ("classes_", "n_outputs_", "n_iter_", "loss_", "best_loss_", "loss_curv
 
 
 class TextClassifier(
-        ClassifierMixin, Parameterised,
+        ClassifierMixin, CallbackSupportMixin, Parameterised,
         without=("vocabulary_size", "embedding_weights", "return_sequences", "n_channels", "layers"),
         defaults={"max_tokens": 20_000, "maxlen": 400, "cell": "gru", "bidirectional": True, "pooling": "max",
                   "mask_zero": True, "dropout": 0.5, "input_dropout": 0.5, "batch_size": 64, "max_iter": 20,
@@ -69,6 +70,8 @@ class TextClassifier(
     (n, T), as `SequenceVectorizer` or `fetch_imdb` give them.  From ids all zeros, which are padding, are taken; then they
     are cut and padded as texts are.  Ids beyond the vocabulary become 2, out of vocabulary; after a fit on ids the vocabulary
     is those up to the largest, but below `max_tokens`.
+
+    scikit-learn's callbacks (`set_callbacks`) see the network, whose X are ids, epoch by epoch.
 
     With `warm_start` and `partial_fit` the vocabulary and its vectors stay those of the first fit.
 
@@ -156,11 +159,13 @@ class TextClassifier(
         if validation.X is not None:
             with about("X_val"):
                 validation = validation._replace(X=encode_any(sized(validation.X), vectorizer, size))
+        hand_on(self, classifier)
         if partial:
             classifier.partial_fit(ids, y, sample_weight, classes)
         else:
             classifier.fit(ids, y, sample_weight, X_val=validation.X, y_val=validation.y,
                            sample_weight_val=validation.sample_weight)
+        hand_on(None, classifier)
         classifier.set_params(embedding_weights=None)  # they have done their duty, and may be large
         fitted.update({name: getattr(classifier, name) for name in FITTED}, vectorizer_=vectorizer, classifier_=classifier,
                       _vocabulary_size=size)
@@ -204,8 +209,8 @@ class TextClassifier(
             raise ValueError(f"embedding_dim={self.embedding_dim}, but vectors has {found.table.shape[1]} numbers a word; "
                              "leave embedding_dim at None.")
         if found.coverage < 0.5:
-            warnings.warn(f"vectors has only {found.found.sum()} of the {found.n_words} words of the vocabulary; the others "
-                          "were drawn at random.", stacklevel=4)
+            warn(f"vectors has only {found.found.sum()} of the {found.n_words} words of the vocabulary; the others "
+                 "were drawn at random.")
         return found.table, found.coverage
 
     # ------------------------------------------------------------------------------------------------------ predict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from numbers import Integral
 
@@ -12,6 +11,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from tsrnn._warn import warn
 from tsrnn.data.vocabulary import (
     FIRST_WORD,
     TOKEN_PATTERN,
@@ -264,4 +264,4 @@ class SequenceVectorizer(TransformerMixin, Parameterised):
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=5)  # the caller of fit
+    warn(message)
