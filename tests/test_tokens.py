@@ -8,7 +8,7 @@ import pytest
 from tsrnn import SequenceClassifier, SequenceRegressor
 from tsrnn.backends import contract as c
 from tsrnn.engine import Engine
-from tsrnn.layers import GRU, LSTM, RNN, Activation, Bidirectional, Dense, Dropout, Embedding
+from tsrnn.layers import GRU, LSTM, RNN, Activation, Bidirectional, Dense, Dropout, Embedding, GlobalMaxPooling1D
 from tsrnn.network import Network
 from tsrnn.parallel import Team
 
@@ -130,6 +130,22 @@ def test_the_numbering_leaves_its_memory_clean():
         alone = np.zeros_like(gradient)
         Engine(network, theta, team).gradient(data, np.arange(3), c.random_key(0, 0), alone)
         np.testing.assert_array_equal(fresh[1], alone)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_what_training_leaves_changes_no_prediction(rate):
+    """Dropout on the input numbers no tokens in training, and prediction does; both use one memory."""
+    network = Network([Embedding(V, E, mask_zero=True), GRU(3, return_sequences=True, input_dropout=rate),
+                       GlobalMaxPooling1D(), Dense(2)], (None,))
+    theta = network.init(np.random.default_rng(0))
+    long = make_data(make_ids(600, "pre"), 2, np.float64)
+    short = long._replace(starts=long.starts + T - 4, lengths=np.full(600, 4))
+    with Team(1) as team:
+        engine = Engine(network, theta, team)
+        for n in (600, 40):
+            engine.gradient(long, np.arange(n), c.random_key(0, 0), np.zeros(network.n_params))
+            for data in (short, long):
+                np.testing.assert_array_equal(engine.predict(data), Engine(network, theta, team).predict(data))
 
 
 # ----------------------------------------------------------------------------------------------------------------- frozen

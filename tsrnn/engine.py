@@ -121,7 +121,7 @@ class Engine:
         `Activation("linear")` between them gives each position a vector of its own.
         """
         lowered = self._lower(data, order, train=True)
-        if lowered.numbering or not lowered.tokens:
+        if self.network.layers[1].reads_tokens(True) or not lowered.tokens:
             raise ValueError(f"{self.network.layers[:2]} gives no gradient of each position; put a trainable Embedding first, "
                              'and an Activation("linear") behind it.')
         self._run(c.TRAIN, lowered, data, c.Batch(order, c.chunk_rows(len(order)), self._no_key), self._no_out)

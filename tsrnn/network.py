@@ -158,8 +158,11 @@ class Network:
             numbered = self.layers[1].reads_tokens(train)
             value = replace(value, ids=builder.index_buffer(2 * steps + 1 if numbered else steps))
             value = replace(value, slots=value.ids if numbered else c.NONE)
-            numbering = self.embedding.vocabulary_size if self.embedding and numbered else 0
-            builder.row(c.IDS, source, value, T_IN=steps, F_IN=1, T_OUT=steps, F_OUT=1, WORK=value.ids, VOCABULARY=numbering,
+            size = self.embedding.vocabulary_size if self.embedding else 0
+            # where prediction numbers, training must leave the table of numbers alone: they share the memory
+            numbering = size if self.layers[1].reads_tokens(False) else 0
+            builder.row(c.IDS, source, value, T_IN=steps, F_IN=1, T_OUT=steps, F_OUT=1, WORK=value.ids,
+                        VOCABULARY=size if numbered else 0,
                         OPTION=self.mask_zero + 2 * numbered)
         else:
             value = builder.output(value, value.shape, grad=False)

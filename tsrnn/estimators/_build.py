@@ -73,7 +73,7 @@ def set_embedding(network: Network, theta: np.ndarray, weights: Any) -> None:
     if weights is None:
         return
     if network.embedding is None:
-        raise ValueError("embedding_weights needs an embedding; give embedding_dim and vocabulary_size, or leave it None.")
+        raise ValueError("embedding_weights needs an embedding; give embedding_dim, or leave it None.")
     table, array = network.views(theta)["embedding_0.W"], np.asarray(weights)
     if array.shape != table.shape or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         raise ValueError(f"embedding_weights must be finite numbers (vocabulary_size, embedding_dim) = {table.shape}, got "

@@ -270,12 +270,12 @@ def _check_ids(estimator, X: Any, vocabulary_size: int) -> Checked:
 
 def _whole_numbers(estimator, flat: np.ndarray, vocabulary_size: int) -> np.ndarray:
     """`flat` as int32 ids below `vocabulary_size`."""
-    if is_open(estimator) and vocabulary_size < MOST_IDS:
-        flat = np.where(flat < vocabulary_size, flat, UNKNOWN)
     if flat.dtype.kind == "f" and (flat != np.floor(flat)).any():
         value = flat[flat != np.floor(flat)][0]
         raise ValueError(f"X contains {value}, which is no token id; an embedding needs whole numbers from 0 to "
                          f"{vocabulary_size - 1}.")
+    if is_open(estimator) and vocabulary_size < MOST_IDS:
+        flat = np.where(flat < vocabulary_size, flat, UNKNOWN)
     for value in (flat.min(), flat.max()):
         if not 0 <= value < vocabulary_size:
             if vocabulary_size == MOST_IDS:

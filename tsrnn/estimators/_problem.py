@@ -28,6 +28,8 @@ from tsrnn.estimators._targets import Layout
 from tsrnn.layers import Dense
 from tsrnn.network import Network
 
+MOST_COUNTED = 2**24  # ids that an embedding is made for unasked: gigabytes of vectors are a slip rather than a wish
+
 
 class Objective(NamedTuple):
     """What y asks of the network."""
@@ -86,42 +88,64 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
     checker = shell(estimator)
     if is_blocks(X):
         refuse_with_blocks(estimator, "X", X, y, sample_weight)
-    known_ids = vocabulary_size(estimator._network) if resume and is_open(estimator) else wanted_vocabulary(estimator)
+    known_ids = wanted_vocabulary(estimator)
+    if resume and is_open(estimator):
+        known_ids = vocabulary_size(estimator._network)
+        if known_ids is None:
+            raise ValueError(f"The fitted network is {list(estimator._network.layers)}, but the parameters now ask for an "
+                             "embedding; to go on they must stay as they were.  For a new network fit with warm_start=False.")
     checked = check_input(checker, X, vocabulary_size=known_ids,
                           dtype=estimator._state.theta.dtype.type if resume else _wanted_dtype(estimator.dtype),
                           kind=estimator._kind if resume else None)
     dtype = _compute_dtype(estimator, checked, resume)
     if is_blocks(X):
         return _prepare_blocks(checker, X, checked, dtype, validation, resume)
-    if is_open(estimator):
-        estimator = _closed(estimator, checked, resume)
     layout, real = find_layout(trial_network(estimator, checked), checked)
     objective = estimator._check_targets(y, layout, real, known)
     weights, factors = _checked_weights(estimator, sample_weight, layout, real, objective, partial=known is not None)
-    network = _network(estimator, checked, objective, resume)
-    attributes = {**_input_attributes(checker), **objective.attributes, "_kind": checked.kind}
     plain = _data(checked, dtype, objective, layout, weights, real)
     train = plain if factors is None else _data(checked, dtype, objective, layout,
                                                 _targets.per_row(weights, layout) * factors, real)
     if not train.totals.any():
         raise ValueError("Sample weights, times class weights, must contain at least one non-zero number at a real step.")
+    has_validation = validation.X is not None or validation.y is not None
+    parts = split_rows(estimator, layout, objective.numbers, seed) if estimator.early_stopping and not has_validation else None
+    if is_open(estimator):
+        size = known_ids if resume and known_ids else _count_ids(estimator, train, parts)
+        estimator, ids = _closed(estimator, size), np.where(train.ids < size, train.ids, np.int32(UNKNOWN))
+        plain, train = plain._replace(ids=ids), train._replace(ids=ids)
+    network = _network(estimator, checked, objective, resume)
+    attributes = {**_input_attributes(checker), **objective.attributes, "_kind": checked.kind}
     problem = Problem(network, dtype, train, attributes)
-    if validation.X is not None or validation.y is not None:
+    if has_validation:
         vars(checker).update(attributes)
         return _with_validation_data(checker, problem, validation)
     if validation.sample_weight is not None:
         raise ValueError("sample_weight_val is given without X_val and y_val; give all three or leave it out.")
-    if estimator.early_stopping:
+    if parts is not None:
         vars(checker).update(attributes)
-        return _with_split(checker, problem, plain, objective, layout, real, seed)
+        return _with_split(checker, problem, plain, objective, layout, real, parts)
     return problem
 
 
-def _closed(estimator, checked: Checked, resume: bool):
-    """A copy that knows its number of ids: at least those that mean no word are among them."""
+def _count_ids(estimator, train: Data, parts: tuple[np.ndarray, np.ndarray] | None) -> int:
+    """Rows of an embedding that nobody has counted: up to the largest id that is learnt from, and those that are no words."""
+    if estimator.embedding_weights is not None:
+        return len(estimator.embedding_weights)
+    counts = train.totals > 0
+    if parts is not None:
+        counts[parts[1]] = False
+    largest = int(np.maximum.reduceat(train.ids, train.starts)[counts].max(initial=UNKNOWN))
+    if largest >= MOST_COUNTED:
+        raise ValueError(f"X contains the id {largest}, and an embedding has a row for each id up to the largest; number words "
+                         "without holes, or give vocabulary_size where there are so many.")
+    return largest + 1
+
+
+def _closed(estimator, size: int):
+    """A copy that knows its number of ids."""
     other = shell(estimator)
-    other.vocabulary_size = (vocabulary_size(estimator._network) if resume
-                             else max(int(checked.sequences.flat.max()), UNKNOWN) + 1)
+    other.vocabulary_size = size
     return other
 
 
@@ -178,7 +202,7 @@ def trial_network(estimator, checked: Checked) -> Network:
     """The estimator's network with whatever number of outputs: its shapes are known before y is."""
     layers = estimator.layers
     if layers is None:
-        layers = layers_from_parameters(estimator, 1)
+        layers = layers_from_parameters(_closed(estimator, 1) if is_open(estimator) else estimator, 1)
     last = layers[-1] if len(layers) else None
     return build_network(layers, checked.sequences, last.units if isinstance(last, Dense) else 1, "squared_error", (1.0,))
 
@@ -278,17 +302,27 @@ def vocabulary_size(network: Network) -> int | None:
     return network.embedding.vocabulary_size if network.embedding is not None else None
 
 
+def split_rows(estimator, layout: Layout, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples to learn from and to stop by, as `MLPClassifier` parts them: at random, with equal shares of the classes (n,)."""
+    try:
+        train_rows, val_rows = train_test_split(
+            np.arange(layout.n), test_size=estimator.validation_fraction, random_state=np.random.RandomState(seed),
+            stratify=classes if layout.steps is None else None)
+    except ValueError as error:
+        raise ValueError(f"early_stopping=True sets validation_fraction={estimator.validation_fraction} of {layout.n} samples "
+                         f"aside, which fails: {error}  Pass more samples, X_val and y_val, or early_stopping=False.") from None
+    if len(val_rows) < 2:
+        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    return train_rows, val_rows
+
+
 def _with_split(checker, problem: Problem, plain: Data, objective: Objective, layout: Layout, real: np.ndarray | None,
-                seed: int) -> Problem:
-    """With a validation part cut off as `MLPClassifier` cuts it: at random, with equal shares of the classes.
+                parts: tuple[np.ndarray, np.ndarray]) -> Problem:
+    """With a validation part.
 
     It is cut from `plain`, the data without class weights: these belong to training, here as with `X_val`.
     """
-    stratify = objective.numbers if layout.steps is None else None
-    train_rows, val_rows = train_test_split(np.arange(layout.n), test_size=checker.validation_fraction, stratify=stratify,
-                                            random_state=np.random.RandomState(seed))
-    if len(val_rows) < 2:
-        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    train_rows, val_rows = parts
     assert isinstance(problem.train, Data)  # blocks are not split
     train, val = batches.take(problem.train, train_rows), batches.take(plain, val_rows)
     for part, name in ((train, "training"), (val, "validation")):

@@ -73,6 +73,18 @@ def _active_rows(row, n, B, t, same, mask):
 
 
 @jit
+def _is_padding(row, n, B, first, steps, mask):
+    """Whether all rows are masked at `steps` steps from `first` on."""
+    if row[c.MASK_IN] == c.NONE:
+        return False
+    at = row[c.MASK_IN] * B + first * n
+    for i in range(at, at + steps * n):
+        if mask[i]:
+            return False
+    return True
+
+
+@jit
 def _gather(row, B, t, active, width, mem, indices):
     """x parts of step t from those of the distinct tokens."""
     for b in range(active):
@@ -162,7 +174,9 @@ def forward(row, rate, chunk):
         elif s % steps == 0:
             count = min(steps, T - s)
             first = T - s - count if reverse else s
-            _project(row, mem, packed, row[c.X] * B + first * n * row[c.F_IN], row[c.WORK] * B + first * n * width, count * n)
+            if not _is_padding(row, n, B, first, count, mask):
+                _project(row, mem, packed, row[c.X] * B + first * n * row[c.F_IN], row[c.WORK] * B + first * n * width,
+                         count * n)
         before, now = (t + 2 if reverse else t), t + 1
         z, h_before, h_ld = row[c.WORK] * B + t * n * width, h_seq + before * n * ld, ld
         if drop != c.NONE:
@@ -290,9 +304,11 @@ def _slice_gradients(row, B, first, steps, active, drop, mem, packed, grads):
         matmul_tn(mem, h, n * h_ld, mem, z, n * width, grads, row[c.PARAM] + F * columns, columns, H, columns, steps)
     elif active:
         matmul_tn(mem, h, h_ld, mem, z, width, grads, row[c.PARAM] + F * columns, columns, H, columns, rows)
-    if row[c.SLOTS] == c.NONE:
-        x = first * n * F
+    x = first * n * F
+    if active and row[c.SLOTS] == c.NONE:
         _input_gradients(row, mem, packed, grads, row[c.X] * B + x, row[c.DX] * B + x, z, rows)
+    elif row[c.SLOTS] == c.NONE and row[c.DX] != c.NONE and not row[c.ADD_DX]:
+        _fill_zero(mem, row[c.DX] * B + x, rows * F)
 
 
 @jit
