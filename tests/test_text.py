@@ -1,5 +1,6 @@
 """TextClassifier: every form of X and y, the pipeline that it is equal to, searches, what goes wrong."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -7,12 +8,16 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
+from threadpoolctl import threadpool_limits
 
 from tsrnn import SequenceClassifier, SequenceVectorizer, TextClassifier
+from tsrnn.data.vocabulary import Encoded
 from tsrnn.datasets import make_reviews
+from tsrnn.estimators._cooccurrence import cooccurrence_vectors
+from tsrnn.estimators._texts import learn_texts
 
 pytestmark = [pytest.mark.filterwarnings("ignore", category=ConvergenceWarning)]
 
@@ -79,7 +84,7 @@ def test_one_class_is_refused_and_changes_nothing(fitted):
 
 @pytest.mark.parametrize("maxlen", [12, None])
 def test_it_is_vectorizer_and_network_in_a_pipeline(maxlen):
-    model = small(maxlen=maxlen, max_tokens=14).fit(TEXTS, LABELS)
+    model = small(maxlen=maxlen, max_tokens=14, vectors=None).fit(TEXTS, LABELS)
     network = SequenceClassifier(embedding_dim=6, vocabulary_size=14, mask_zero=True, bidirectional=True, cell=model.cell,
                                  pooling="max", dropout=model.dropout, input_dropout=model.input_dropout,
                                  hidden_layer_sizes=(5,), batch_size=8, max_iter=2, random_state=0, dtype="float32", n_jobs=1)
@@ -134,6 +139,7 @@ def test_texts_behind_a_fit_on_ids_need_a_vocabulary():
     ([["good", "film"]], TypeError, r"raw_documents\[0\] is \['good', 'film'\]"),
     ({"good": 1}, TypeError, "pass a list"),
     (3, TypeError, "pass a list"),
+    (np.array("abc"), ValueError, r"one axis, got shape \(\)"),
     (pd.DataFrame({"a": ["x"], "b": ["y"]}), ValueError, "one column of texts"),
     ([[1, 2.5]], ValueError, "2.5, which is no token id"),
     ([[1, -1]], ValueError, "-1, which is no token id"),
@@ -172,6 +178,34 @@ def test_validation_set_and_early_stopping():
         model.fit(X_train, y_train, X_val=["a", None], y_val=[0, 1])
 
 
+@pytest.mark.parametrize("form", ["texts", "ids"])
+def test_what_is_stopped_by_teaches_no_words(form):
+    """Changing a text of the part that is set aside changes the validation score, and no bit of what is learnt."""
+    X = list(TEXTS) if form == "texts" else [[1, 4 + n % 7, 4 + n % 5, 4 + n % 3] for n in range(32)]
+    rows = train_test_split(np.arange(32), test_size=0.1, stratify=LABELS, random_state=np.random.RandomState(0))[1]
+    other = list(X)
+    other[rows[0]] = "zebra " * 500 if form == "texts" else [1, 900, 900]
+    a, b = (small(early_stopping=True, restore_best=False).fit(texts, LABELS) for texts in (X, other))
+    assert a.history_["loss"] == b.history_["loss"] and a.history_["val_loss"] != b.history_["val_loss"]
+    np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+    if form == "texts":
+        assert "zebra" not in b.vectorizer_.vocabulary_ and a.vectorizer_.vocabulary_ == b.vectorizer_.vocabulary_
+
+
+def test_a_weight_of_zero_is_as_good_as_leaving_out():
+    weights = np.r_[np.ones(32), 0]
+    a = small().fit([*TEXTS, "zebra " * 50], [*LABELS, 0], weights)
+    b = small().fit(TEXTS, LABELS)
+    assert a.vectorizer_.vocabulary_ == b.vectorizer_.vocabulary_
+    np.testing.assert_allclose(a.history_["loss"], b.history_["loss"], atol=0.02)
+
+
+def test_early_stopping_says_what_few_texts_lack():
+    for y in ([1, 0] * 4, [0] * 30 + [1]):
+        with pytest.raises(ValueError, match=r"early_stopping=True .* or early_stopping=False"):
+            small(early_stopping=True).fit(["good"] * len(y), y)
+
+
 def test_every_parameter_of_both_is_one_and_can_be_searched():
     ours = set(TextClassifier().get_params())
     theirs = {*SequenceVectorizer().get_params(), *SequenceClassifier().get_params()}
@@ -190,6 +224,8 @@ def test_warm_start_keeps_the_vocabulary_and_goes_on():
     before = model.predict_proba(TEXTS)
     with pytest.raises(ValueError, match="they must stay as they were"):
         model.set_params(cell="rnn").fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="lowercase is False and was True in the fit"):
+        model.set_params(cell="gru", lowercase=False).fit(TEXTS, LABELS)
     np.testing.assert_array_equal(model.predict_proba(TEXTS), before)
 
 
@@ -236,3 +272,65 @@ def test_warnings_point_at_the_users_line():
         small(n_iter_no_change=1).fit(TEXTS, LABELS)
         make_pipeline(SequenceVectorizer(), SequenceClassifier((2,), embedding_dim=2, max_iter=1)).fit(TEXTS, LABELS)
     assert [warning.filename for warning in caught] == [__file__] * 2
+
+
+# ------------------------------------------------------------------------------------------------- vectors from the texts
+
+
+def encoded(*texts):
+    return Encoded(np.concatenate([np.array(text, np.int32) for text in texts]), np.array([len(text) for text in texts]))
+
+
+def test_vectors_are_factors_of_the_mutual_information():
+    """Against the definition, pair by pair, on dense arrays."""
+    rng = np.random.default_rng(0)
+    texts = [rng.choice(20, 30, p=np.arange(1, 21) / 210) for _ in range(40)]  # ids below 4 are no words
+    counts = np.zeros((20, 20))
+    for text in texts:
+        for i, j in itertools.product(range(30), repeat=2):
+            if 0 < abs(i - j) <= 5 and min(text[i], text[j]) >= 4:
+                counts[text[i], text[j]] += 1 / abs(i - j)
+    contexts = counts.sum(0)**0.75
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = np.maximum(np.log(counts / (counts.sum(1, keepdims=True) * contexts / contexts.sum())), 0)
+    U, S, _ = np.linalg.svd(np.nan_to_num(information))
+    table = cooccurrence_vectors(encoded(*texts), 20, 3, seed=0)
+    expected = (U * np.sqrt(S))[4:, :3]
+    expected *= 0.1 / np.sqrt((expected**2).mean()) * np.sign((expected * table[4:]).sum(axis=0))
+    np.testing.assert_allclose(table[4:], expected, atol=2e-3)
+    assert not table[0].any() and table[1:4].any()
+
+
+def test_vectors_of_alike_words_are_alike():
+    vectorizer = SequenceVectorizer()
+    texts = [f"a {animal} drinks milk" for animal in ("cat", "dog")] + [f"the {thing} needs fuel" for thing in ("car", "bus")]
+    learnt = learn_texts(texts, np.ones(4, bool), vectorizer)
+    table = cooccurrence_vectors(learnt.encoded, learnt.size, 4, seed=0)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    cat, dog, car, bus = (table[vectorizer.vocabulary_[word]] for word in ("cat", "dog", "car", "bus"))
+    assert cat @ dog > 0.99 and car @ bus > 0.99 and abs(cat @ car) < 0.1
+
+
+@pytest.mark.parametrize("texts", [([],), ([4],), ([1, 2, 0],), ([4, 5],), ([4, 4, 4],)])
+def test_vectors_of_hardly_any_words(texts):
+    table = cooccurrence_vectors(encoded(*texts), 8, 4, seed=0)
+    assert table.shape == (8, 4) and np.isfinite(table).all() and not table[0].any() and table[4:].any(axis=1).all()
+
+
+def test_vectors_have_the_same_bits_everywhere():
+    rng = np.random.default_rng(0)
+    texts = encoded(*rng.integers(4, 200, (50, 40)))
+    with threadpool_limits(2, "blas"):
+        two = cooccurrence_vectors(texts, 200, 16, seed=3)
+    np.testing.assert_array_equal(two, cooccurrence_vectors(texts, 200, 16, seed=3))
+    assert (two != cooccurrence_vectors(texts, 200, 16, seed=4)).any()
+
+
+def test_which_vectors_there_are():
+    model = small(vectors="cooccurrence").fit(TEXTS, LABELS)
+    drawn = small(vectors=None).fit(TEXTS, LABELS)
+    assert model.coverage_ is drawn.coverage_ is None and model.loss_ != drawn.loss_
+    words = SequenceVectorizer().fit(TEXTS).vocabulary_
+    parts = [small(vectors=vectors, vocabulary=words).partial_fit(TEXTS, LABELS, classes=[0, 1]).loss_
+             for vectors in ("cooccurrence", None)]
+    assert parts[0] == parts[1], "a part of the texts says too little of words"

@@ -12,7 +12,7 @@ from tsrnn.data.vocabulary import FIRST_WORD, PADDING, Encoded
 WINDOW = 5        # words to each side
 SMOOTHING = 0.75  # power of the contexts' frequencies: rare ones would look more telling than they are
 ROUNDS = 4        # of the power iteration
-DEVIATION = 0.1   # of all numbers, about that of an embedding that is drawn
+DEVIATION = 0.1   # of all numbers from 0, of about the size as in an embedding that is drawn
 
 
 def cooccurrence_vectors(encoded: Encoded, size: int, dim: int, seed: int) -> np.ndarray:
@@ -46,7 +46,7 @@ def cooccurrence_vectors(encoded: Encoded, size: int, dim: int, seed: int) -> np
             words, strengths, _ = randomized_svd(information, rank, n_iter=ROUNDS, random_state=seed % 2**32)
         known, n_real = np.diff(information.indptr) > 0, np.count_nonzero(strengths > strengths[0] * 1e-5)
         factors = (words * np.sqrt(strengths))[known, :n_real]
-        table[known, :n_real] = factors * (DEVIATION / factors.std())
+        table[known, :n_real] = factors * (DEVIATION / np.sqrt(np.mean(factors**2)))
     table[PADDING] = 0
     return table
 

@@ -15,7 +15,7 @@ def check_unchanged(fitted_with: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises where parameters were set after the fit that say what its weights mean."""
     for name, value in fitted_with.items():
         if now[name] is not value and not np.array_equal(np.asarray(now[name], object), np.asarray(value, object)):
-            raise ValueError(f"{name} is {now[name]!r} and was {value!r} in the fit; fit again, or set it back.")
+            raise ValueError(f"{name} is {now[name]!r:.60} and was {value!r:.60} in the fit; fit again, or set it back.")
 
 
 def check_ends(skipped: dict[Any, str], n_series: int) -> None:

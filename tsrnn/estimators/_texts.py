@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 
-from tsrnn.data.vocabulary import PADDING, SPECIAL, START, UNKNOWN, Encoded, check_documents, pad, split
+from tsrnn.data.vocabulary import FIRST_WORD, PADDING, SPECIAL, START, UNKNOWN, Encoded, check_documents, pad, split
 from tsrnn.estimators.vectorizer import SequenceVectorizer
 
 
 def sized(X: Any) -> Any:
     """X, or the list of what a generator gives.  Raises ValueError or TypeError where X is one text, or no collection."""
-    if isinstance(X, (str, bytes)) or not hasattr(X, "__iter__"):
+    if isinstance(X, (str, bytes)) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) == 0:
         check_documents(X)  # raises
-    return X if isinstance(X, Sized) else list(X)
+    return X if isinstance(X, (Sequence, Mapping)) or hasattr(X, "shape") else list(X)
+
+
+class Learnt(NamedTuple):
+    """What texts have taught."""
+
+    ids: np.ndarray  # of all of them, as the network reads them
+    encoded: Encoded  # the whole of those that count
+    size: int        # ids there are
+
+
+def learn_texts(X: Any, counts: np.ndarray, vectorizer: SequenceVectorizer) -> Learnt:
+    """Fits `vectorizer` on the texts that count (n,)."""
+    encoded = vectorizer._learn(X if counts.all() else _safe_indexing(X, np.flatnonzero(counts)))
+    ids = vectorizer._finish(encoded) if counts.all() else vectorizer.transform(X)
+    return Learnt(ids, encoded, vectorizer.vocabulary_size_)
+
+
+def learn_ids(X: Any, counts: np.ndarray, vectorizer: SequenceVectorizer, partial: bool) -> Learnt:
+    """The same for ids: their largest is the last word, or with `partial` the parameters say how many there are."""
+    encoded = read_ids(X)
+    known = encoded._replace(lengths=encoded.lengths * counts, ids=encoded.ids[np.repeat(counts, encoded.lengths)])
+    if vectorizer.vocabulary is not None:
+        size = vectorizer.fit([]).vocabulary_size_
+    elif partial and vectorizer.max_tokens is None:
+        raise ValueError("partial_fit on ids must know how many there are; give max_tokens, the largest id plus one.")
+    else:
+        size = int(known.ids.max(initial=FIRST_WORD)) + 1
+        if vectorizer.max_tokens is not None:
+            size = vectorizer.max_tokens if partial else min(size, vectorizer.max_tokens)
+    return Learnt(in_form(encoded, vectorizer, size), _within(known, size), size)
 
 
 def is_ids(X: Any) -> bool:
@@ -37,7 +68,7 @@ def read_ids(X: Any) -> Encoded:
     ValueError
         Sequences with more than one axis, or values that are no whole numbers from 0 on.
     """
-    rows = [np.asarray(row) for row in (X.to_numpy() if hasattr(X, "to_numpy") else X)]
+    rows = [np.asarray(row) for row in (_values(X) if hasattr(X, "to_numpy") else X)]
     for n, row in enumerate(rows):
         if row.ndim != 1 or (row.size and row.dtype.kind not in "iuf"):
             raise ValueError(f"X[{n}] has shape {row.shape} and values of type {row.dtype}; with token ids each text must be a "
@@ -50,9 +81,20 @@ def read_ids(X: Any) -> Encoded:
     return encoded.where(encoded.ids != PADDING)
 
 
+def _values(X: Any) -> np.ndarray:
+    """The values of a frame or Series; pandas' own whole numbers, which may be missing, as floats."""
+    if getattr(X, "ndim", 1) == 2 and any(getattr(kind, "kind", "O") != "O" for kind in X.dtypes):
+        return X.to_numpy(float, na_value=np.nan)
+    return X.to_numpy()
+
+
+def _within(encoded: Encoded, size: int) -> Encoded:
+    return encoded._replace(ids=np.where(encoded.ids < size, encoded.ids, np.int32(UNKNOWN)))
+
+
 def in_form(encoded: Encoded, vectorizer: SequenceVectorizer, size: int) -> np.ndarray:
     """Ids without padding as `vectorizer` gives those of texts; ids from `size` on become UNKNOWN."""
-    encoded = encoded._replace(ids=np.where(encoded.ids < size, encoded.ids, np.int32(UNKNOWN)))
+    encoded = _within(encoded, size)
     if vectorizer.maxlen is None:
         return split(encoded)
     return pad(encoded, vectorizer.maxlen, vectorizer.padding, vectorizer.truncating)
@@ -85,4 +127,5 @@ def name_tokens(text: Any, vectorizer: SequenceVectorizer) -> tuple[list[str], i
         names = [words[i] if i < len(words) else f"#{i}" for i in ids]
     kept = len(names) if vectorizer.maxlen is None else min(len(names), vectorizer.maxlen)
     cut = len(names) - kept
-    return (names[cut:] if vectorizer.truncating == "pre" else names[:kept]), cut
+    left, shown = (names[:cut], names[cut:]) if vectorizer.truncating == "pre" else (names[kept:], names[:kept])
+    return shown, len(left) - left.count(SPECIAL[START])

@@ -8,25 +8,28 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from tsrnn._warn import warn
 from tsrnn.data.pretrained import make_table
-from tsrnn.data.vocabulary import FIRST_WORD
 from tsrnn.estimators import _targets
 from tsrnn.estimators._base import draw_seed
 from tsrnn.estimators._callbacks import CallbackSupportMixin, hand_on
+from tsrnn.estimators._cooccurrence import cooccurrence_vectors
 from tsrnn.estimators._declare import Parameterised, param
 from tsrnn.estimators._explain import Explanation, gradient_times_input
 from tsrnn.estimators._inputs import about
 from tsrnn.estimators._params import POSITIVE_INT
-from tsrnn.estimators._problem import Validation
-from tsrnn.estimators._texts import encode_any, in_form, is_ids, name_tokens, read_ids, sized
+from tsrnn.estimators._problem import Validation, split_rows
+from tsrnn.estimators._telling import check_unchanged
+from tsrnn.estimators._texts import Learnt, encode_any, is_ids, learn_ids, learn_texts, name_tokens, sized
 from tsrnn.estimators.sequence import SequenceClassifier
 from tsrnn.estimators.vectorizer import SequenceVectorizer
 
 EMBEDDING_DIM = 64  # without pretrained vectors
+NEIGHBOURS = "cooccurrence"
 VECTORS = 2         # what a seed's random stream is for, see `training`
 FITTED = ("classes_", "n_outputs_", "n_iter_", "loss_", "best_loss_", "loss_curve_", "validation_scores_",
           "best_validation_score_", "best_iter_", "history_")  # what is handed on of the network's
@@ -54,7 +57,7 @@ class TextClassifier(
     classifier_ : SequenceClassifier
         The network: `weights_`, `get_weights`, `set_weights`.
     coverage_ : float or None
-        Share of the vocabulary's words that `vectors` has; None without `vectors`.
+        Share of the vocabulary's words that pretrained `vectors` have; None without such.
     history_ : dict of str to list
         Keras' keys: loss, val_loss, accuracy, val_accuracy, seconds; an entry an epoch.
     n_iter_, best_iter_ : int
@@ -89,16 +92,19 @@ class TextClassifier(
     embedding_dim: int | None = param(
         None, [POSITIVE_INT, None], f"Length of the words' vectors; None is that of `vectors`, or {EMBEDDING_DIM} without.")
     vectors: Any = param(
-        None, [str, os.PathLike, HasMethods(["__getitem__", "__contains__"]), None],
-        "Pretrained word vectors that the embedding begins with: a text file of GloVe or word2vec, gzip or plain, or a mapping "
-        "word → vector.  Words without one are drawn at random.  With `train_embedding=False` they stay as they are; give "
-        "`vocabulary` then, so that words that the training texts lack are known by their vectors.")
+        "cooccurrence", [str, os.PathLike, HasMethods(["__getitem__", "__contains__"]), None],
+        'Word vectors that the embedding begins with.  "cooccurrence" finds them in the training texts, without looking at '
+        "labels: words that stand beside the same words get like vectors (in `fit`; `partial_fit` draws them).  Or pretrained "
+        "ones: a text file of GloVe or word2vec, gzip or plain, or a mapping word → vector; words without one are drawn at "
+        "random.  With `train_embedding=False` they stay as they are; give `vocabulary` then, so that words that the training "
+        "texts lack are known by their vectors.  None draws all.")
 
     classifier_: SequenceClassifier
     vectorizer_: SequenceVectorizer
     classes_: np.ndarray
     coverage_: float | None
     _vocabulary_size: int
+    _seed: int
 
     # ---------------------------------------------------------------------------------------------------------- fit
 
@@ -141,30 +147,40 @@ class TextClassifier(
         """`fit` and `partial_fit`; the estimator changes when all has gone well."""
         self._validate_params()
         X, resume = sized(X), (partial or self.warm_start) and hasattr(self, "classifier_")
-        y = _targets.check_class_targets(self, y, _targets.Layout(len(X), None))
+        layout = _targets.Layout(len(X), None)
+        y = _targets.check_class_targets(self, y, layout)
         if not (resume or partial) and len(np.unique(y)) < 2:
             raise ValueError(f"y contains 1 class(es), while a minimum of 2 classes is required by {type(self).__name__}; pass "
                              "texts of all classes.")
-        fitted: dict[str, Any] = {}
+        weights, seed = _targets.check_weights(sample_weight, layout), self._seed if resume else draw_seed(self.random_state)
+        X_val, y_val, weights_val = validation
+        if self.early_stopping and not partial and X_val is None and y_val is None:
+            # parted here already: the words of texts to stop by are as little known as those of later ones
+            rows, others = split_rows(self, layout, y, seed)
+            X_val, y_val, weights_val = _safe_indexing(X, others), y[others], weights[others]
+            X, y, weights = _safe_indexing(X, rows), y[rows], weights[rows]
+        fitted: dict[str, Any] = {"_seed": seed}
         if resume:
             vectorizer, size = self.vectorizer_, self._vocabulary_size
+            check_unchanged(vectorizer.get_params(), self._parameters_of(SequenceVectorizer))
             ids = encode_any(X, vectorizer, size)
             dim = self.embedding_dim or self.classifier_.embedding_dim
-            classifier = copy.copy(self.classifier_).set_params(**self._network_parameters(size, dim))
+            classifier = copy.copy(self.classifier_).set_params(**self._network_parameters(size, dim, seed))
         else:
-            vectorizer, ids, size = self._first_ids(X, partial)
-            table, fitted["coverage_"] = self._pretrained(vectorizer, size)
+            vectorizer = SequenceVectorizer(**self._parameters_of(SequenceVectorizer))
+            learnt = self._learn(X, weights > 0, vectorizer, partial)
+            ids, size = learnt.ids, learnt.size
+            table, fitted["coverage_"] = self._table(vectorizer, learnt, seed, partial)
             dim = self.embedding_dim or EMBEDDING_DIM if table is None else table.shape[1]
-            classifier = SequenceClassifier(**self._network_parameters(size, dim), embedding_weights=table)
-        if validation.X is not None:
+            classifier = SequenceClassifier(**self._network_parameters(size, dim, seed), embedding_weights=table)
+        if X_val is not None:
             with about("X_val"):
-                validation = validation._replace(X=encode_any(sized(validation.X), vectorizer, size))
+                X_val = encode_any(sized(X_val), vectorizer, size)
         hand_on(self, classifier)
         if partial:
-            classifier.partial_fit(ids, y, sample_weight, classes)
+            classifier.partial_fit(ids, y, weights, classes)
         else:
-            classifier.fit(ids, y, sample_weight, X_val=validation.X, y_val=validation.y,
-                           sample_weight_val=validation.sample_weight)
+            classifier.fit(ids, y, weights, X_val=X_val, y_val=y_val, sample_weight_val=weights_val)
         hand_on(None, classifier)
         classifier.set_params(embedding_weights=None)  # they have done their duty, and may be large
         fitted.update({name: getattr(classifier, name) for name in FITTED}, vectorizer_=vectorizer, classifier_=classifier,
@@ -172,39 +188,33 @@ class TextClassifier(
         self.__dict__.update(fitted)
         return self
 
-    def _network_parameters(self, size: int, dim: int | None) -> dict[str, Any]:
+    def _parameters_of(self, kind: type[Parameterised]) -> dict[str, Any]:
+        """Those of `kind` that are ours as well."""
+        return {name: getattr(self, name) for name in kind._parameters if name in self._parameters}
+
+    def _network_parameters(self, size: int, dim: int | None, seed: int) -> dict[str, Any]:
         """Those of the `SequenceClassifier`."""
-        shared = {name: getattr(self, name) for name in SequenceClassifier._parameters if name in self._parameters}
-        return {**shared, "vocabulary_size": size, "embedding_dim": dim}
+        return {**self._parameters_of(SequenceClassifier), "vocabulary_size": size, "embedding_dim": dim, "random_state": seed}
 
-    def _first_ids(self, X, partial: bool) -> tuple[SequenceVectorizer, np.ndarray, int]:
-        """A fresh vectorizer, the ids of X, and how many different ones there may be."""
-        vectorizer = SequenceVectorizer(**{name: getattr(self, name) for name in SequenceVectorizer._parameters})
-        if not is_ids(X):
-            if partial and self.vocabulary is None:
-                raise ValueError("partial_fit cannot learn the vocabulary from a part of the texts; give the parameter "
-                                 "vocabulary, say SequenceVectorizer().fit(texts).vocabulary_, or begin with fit.")
-            ids = vectorizer.fit_transform(X)
-            return vectorizer, ids, vectorizer.vocabulary_size_
-        encoded = read_ids(X)
-        if self.vocabulary is not None:
-            size = vectorizer.fit([]).vocabulary_size_
-        elif partial and self.max_tokens is None:
-            raise ValueError("partial_fit on ids must know how many there are; give max_tokens, the largest id plus one.")
-        else:
-            largest = self.max_tokens if partial else int(encoded.ids.max(initial=FIRST_WORD)) + 1
-            size = min(largest, self.max_tokens or largest)
-        return vectorizer, in_form(encoded, vectorizer, size), size
+    def _learn(self, X, counts: np.ndarray, vectorizer: SequenceVectorizer, partial: bool) -> Learnt:
+        if is_ids(X):
+            return learn_ids(X, counts, vectorizer, partial)
+        if partial and self.vocabulary is None:
+            raise ValueError("partial_fit cannot learn the vocabulary from a part of the texts; give the parameter vocabulary, "
+                             "say SequenceVectorizer().fit(texts).vocabulary_, or begin with fit.")
+        return learn_texts(X, counts, vectorizer)
 
-    def _pretrained(self, vectorizer: SequenceVectorizer, size: int) -> tuple[np.ndarray | None, float | None]:
-        """The embedding's table, and the share of words that have a vector."""
-        if self.vectors is None:
+    def _table(self, vectorizer: SequenceVectorizer, learnt: Learnt, seed: int,
+               partial: bool) -> tuple[np.ndarray | None, float | None]:
+        """The embedding's table, and the share of words that have a vector; None where it is drawn."""
+        if self.vectors is None or self.vectors == NEIGHBOURS and partial:
             return None, None
+        if self.vectors == NEIGHBOURS:
+            return cooccurrence_vectors(learnt.encoded, learnt.size, self.embedding_dim or EMBEDDING_DIM, seed), None
         if not hasattr(vectorizer, "vocabulary_"):
             raise ValueError("vectors are found by words, and X holds ids; give the parameter vocabulary, word to id, or "
                              "pass texts.")
-        rng = np.random.default_rng([draw_seed(self.random_state), VECTORS])
-        found = make_table(self.vectors, vectorizer.vocabulary_, size, rng)
+        found = make_table(self.vectors, vectorizer.vocabulary_, learnt.size, np.random.default_rng([seed, VECTORS]))
         if self.embedding_dim not in (None, found.table.shape[1]):
             raise ValueError(f"embedding_dim={self.embedding_dim}, but vectors has {found.table.shape[1]} numbers a word; "
                              "leave embedding_dim at None.")
