@@ -18,13 +18,13 @@ MAY_IMPORT = {
     "initializers": set(), "losses": {"backends"}, "optimizers": {"backends"},
     "layers": {"backends", "initializers"},
     "network": {"backends", "layers", "losses", "initializers"},
-    "parallel": set(), "progress": set(),
+    "parallel": set(), "progress": set(), "_warn": set(),
     "engine": {"backends", "network", "parallel"},
     "training": {"backends", "network", "losses", "optimizers", "engine", "parallel", "progress"},
-    "data": {"backends"},
-    "datasets": {"progress"}, "metrics": {"data"}, "plotting": set(),
-    "estimators": BESIDE | {"backends", "initializers", "losses", "optimizers", "layers", "network", "parallel", "engine",
-                            "training"},
+    "data": {"backends", "_warn"},
+    "datasets": {"progress", "_warn"}, "metrics": {"data"}, "plotting": set(),
+    "estimators": BESIDE | {"_warn", "backends", "initializers", "losses", "optimizers", "layers", "network", "parallel",
+                            "engine", "training"},
 }
 # modules of the surface, which may import everything: the package's lazy names, command line and its helpers
 SURFACE = {"__init__", "__main__", "cli", "_classify", "_forecast", "_info", "_read_csv", "_report", "_warmup"}
