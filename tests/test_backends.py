@@ -138,6 +138,16 @@ def test_sizes_beside_and_between_the_tiles_agree(cell, options, shape):
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
+@BACKENDS
+def test_more_chunks_are_predicted_than_gradients_have_room_for(backend):
+    network = Network([LSTM(2), Dense(1)], (3, 1), backend=backend)
+    engine, data = make_engine(network, np.float64), make_data(network, n=300)
+    before = engine.predict(data), *engine.evaluate(data)
+    engine.gradient(data, np.arange(300), KEY, np.zeros(network.n_params))
+    for got, expected in zip((engine.predict(data), *engine.evaluate(data)), before):
+        np.testing.assert_array_equal(got, expected)
+
+
 @pytest.mark.parametrize("directions", [(False,), (True,), (False, True)], ids=["forward", "reverse", "both"])
 @PER_CELL
 def test_layers_with_given_states_agree_with_the_plain_equations(cell, options, directions):

@@ -22,7 +22,17 @@ import numpy as np
 import pytest
 
 from tsrnn import datasets
-from tsrnn.datasets import DatasetDamagedError, DatasetError, DatasetOfflineError, _imdb, _lock, _texts, fetch_imdb
+from tsrnn.datasets import (
+    DatasetDamagedError,
+    DatasetError,
+    DatasetOfflineError,
+    _download,
+    _imdb,
+    _keras_ids,
+    _lock,
+    _texts,
+    fetch_imdb,
+)
 
 REVIEWS = {
     "train/neg/0_3.txt": "A bad film.<br />I did not like it, no.", "train/neg/10_1.txt": "Worst, WORST of 1998 \N{SNOWMAN}",
@@ -216,6 +226,41 @@ def test_a_complete_leftover_needs_no_server(server, tmp_path):
     assert len(fetch(tmp_path).data) == 6 and not server.requests
 
 
+def test_a_complete_leftover_is_used_where_downloads_are_forbidden(server, tmp_path):
+    (tmp_path / "imdb").mkdir()
+    part = tmp_path / "imdb" / "aclImdb_v1.tar.gz.part"
+    part.write_bytes(ARCHIVE[:-1])
+    with pytest.raises(DatasetError, match="not there whole"):
+        fetch(tmp_path, download_if_missing=False)
+    part.write_bytes(ARCHIVE)
+    (tmp_path / "imdb" / "imdb_word_index.json.part").write_bytes(server.files["/index.json"])
+    assert len(fetch(tmp_path, download_if_missing=False, as_ids=True).data) == 6 and not server.requests
+    assert files(tmp_path) == [".lock", "imdb.npz", "imdb_word_index.json"]
+
+
+def test_an_archive_that_a_killed_process_left_is_removed(server, tmp_path, monkeypatch):
+    fetch(tmp_path)
+    part = tmp_path / "imdb" / "aclImdb_v1.tar.gz.part"
+    part.write_bytes(ARCHIVE)
+    with monkeypatch.context() as patch:
+        patch.setattr(_lock, "open", refused, raising=False)
+        assert len(fetch(tmp_path).data) == 6 and part.exists()  # a folder that cannot be written is read as ever
+    assert len(fetch(tmp_path).data) == 6 and files(tmp_path) == WHOLE
+
+
+def refused(*args, **options):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_the_page_of_a_proxy_costs_nothing_that_came(server, tmp_path):
+    server.faults = ["cut", "other content"]
+    for message in ("ended after 70,000", "sent 25 bytes in place of the file, of which 70,000 are here; .* remove .*part"):
+        with pytest.raises(DatasetOfflineError, match=message):
+            fetch(tmp_path, n_retries=0)
+        assert (tmp_path / "imdb" / "aclImdb_v1.tar.gz.part").read_bytes() == ARCHIVE[:70_000]
+    assert len(fetch(tmp_path).data) == 6 and server.requests[-1][1] == "bytes=70000-" and files(tmp_path) == WHOLE
+
+
 @pytest.mark.parametrize("n_retries", [0, 2])
 def test_another_hash_is_refused(server, tmp_path, n_retries):
     server.faults = ["other content"]
@@ -294,6 +339,15 @@ def newer(path):
         np.savez(path, **{**arrays, "format": 99})
 
 
+def directory(at, value):
+    """Changes a byte of the zip file's list of members."""
+    def damage(path):
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + at] = value
+        path.write_bytes(content)
+    return damage
+
+
 def turned(path):
     content = bytearray(path.read_bytes())
     content[300_000] ^= 1
@@ -301,7 +355,8 @@ def turned(path):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:1000]), lambda path: path.write_bytes(b""),
-                                    turned, pickled, other_lengths, newer])
+                                    turned, pickled, other_lengths, newer, directory(8, 1), directory(10, 99),
+                                    directory(10, 8), directory(10, 14)])  # encrypted, unknown, and packed in two ways
 def test_a_damaged_cache_is_made_anew(server, tmp_path, damage, caplog):
     want = fetch(tmp_path).data
     damage(tmp_path / "imdb" / "imdb.npz")
@@ -317,6 +372,19 @@ def test_a_disk_that_is_full_costs_nothing_fetched(server, tmp_path, monkeypatch
     assert files(tmp_path) == [".lock", "aclImdb_v1.tar.gz.part"]
 
 
+def test_a_disk_that_fills_up_while_downloading(server, tmp_path, monkeypatch):
+    def full(response, file, *more):
+        file.write(response.read(70_000))
+        raise OSError(28, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(_download, "_copy", full)
+        with pytest.raises(DatasetError, match="No space left on device.*data_home=") as failure:
+            fetch(tmp_path)
+    part = tmp_path / "imdb" / "aclImdb_v1.tar.gz.part"
+    assert str(part) in str(failure.value) and server.url in str(failure.value) and len(server.requests) == 1
+    assert part.stat().st_size == 70_000 and len(fetch(tmp_path).data) == 6 and server.requests[-1][1] == "bytes=70000-"
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="for root every folder can be written")
 def test_a_folder_that_cannot_be_written(server, tmp_path):
     tmp_path.chmod(0o500)
@@ -326,7 +394,7 @@ def test_a_folder_that_cannot_be_written(server, tmp_path):
 
 def test_a_file_in_the_place_of_the_folder(server, tmp_path):
     (tmp_path / "imdb").write_text("a file")
-    with pytest.raises(DatasetError, match="cannot be written .* data_home="):
+    with pytest.raises(DatasetError, match="cannot be written .* data_home=.* source="):
         fetch(tmp_path)
 
 
@@ -392,10 +460,13 @@ def test_threads_wait_as_well(server, tmp_path):
     assert results == [6, 6, 6] and len(server.requests) == 1
 
 
-def test_without_locks_it_goes_on_and_says_so(server, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [OSError(95, "Operation not supported"), pytest.param(
+    PermissionError(13, "Permission denied"), marks=pytest.mark.skipif(sys.platform == "win32", reason="held, there"))])
+def test_without_locks_it_goes_on_and_says_so(server, tmp_path, monkeypatch, caplog, error):
     def unsupported(file):
-        raise OSError(95, "Operation not supported")
+        raise error
     monkeypatch.setattr(_lock, "_lock", unsupported)
+    monkeypatch.setattr(_lock.time, "sleep", lambda seconds: pytest.fail("it waits"))
     assert len(fetch(tmp_path).data) == 6 and "cannot be locked" in caplog.text
 
 
@@ -458,6 +529,42 @@ def test_archives_that_would_fill_memory_or_never_end(tmp_path, monkeypatch):
     monkeypatch.setattr(_texts, "MAX_MEMBERS", 10)
     with pytest.raises(DatasetDamagedError, match="more than 10 members"):
         fetch(tmp_path, source=path)
+
+
+def negative(size):
+    """A header with a negative size, which leads back to an earlier one."""
+    return header("aclImdb/back", size).tobuf(tarfile.GNU_FORMAT)
+
+
+def masked_size():
+    """A pax record that gives the size which its member is said to have, once its own has led back."""
+    record = b"21 GNU.sparse.size=5\n"
+    return header("pax", len(record), tarfile.XHDTYPE).tobuf(tarfile.USTAR_FORMAT) + record.ljust(512, b"\0") + negative(-1536)
+
+
+@pytest.mark.parametrize("content, message", [(negative(-512), "of -512 bytes"), (negative(-513), "of -513 bytes"),
+                                              (masked_size(), "leads back, to byte 511")])
+def test_archives_that_lead_back_are_refused(tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr(_texts, "MAX_MEMBERS", 1000)  # reached at once where it goes round in a circle
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(header("aclImdb", kind=tarfile.DIRTYPE).tobuf() + content))
+    with pytest.raises(DatasetDamagedError, match=message):
+        fetch(tmp_path, source=tmp_path / "a.tar.gz")
+
+
+def test_texts_that_would_fill_memory_together(tmp_path, monkeypatch):
+    (tmp_path / "a.tar.gz").write_bytes(packed())
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(table(["1,good"] * 40)))
+    folder = unpacked(tmp_path / "aclImdb")
+    index = tmp_path / "index.json.gz"
+    index.write_bytes(gzip.compress(b'{"good": 1}' + b" " * 1000))
+    for source in (tmp_path / "a.tar.gz", tmp_path / "a.csv.gz", folder):
+        fetch(tmp_path, source=source, as_ids=True, word_index=index)
+        with monkeypatch.context() as patch, pytest.raises(DatasetDamagedError, match="has more than 100 bytes"):
+            patch.setattr(_texts, "MAX_TEXTS", 100)
+            fetch(tmp_path, source=source)
+    monkeypatch.setattr(_keras_ids, "_MAX_BYTES", 1000)
+    with pytest.raises(DatasetDamagedError, match="more than 1,000 bytes, unpacked"):
+        fetch(tmp_path, source=folder, as_ids=True, word_index=index)
 
 
 @pytest.mark.parametrize("compress", [True, False])
@@ -538,16 +645,31 @@ def test_texts_of_all_kinds_survive(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"", "no complete CSV file"), (table(["0,\"open"]), "no complete CSV file"), (table([]), "no rows"),
-    (table(["0,good"], "label,text"), "columns label, text; rename"), (table(["good"], "review"), "'label'"),
-    (table(["0,good", "2,bad"]), "label '2' in data row 2"), (table(["0,good", ",bad"]), "label '' in data row 2"),
-    (table(["1,11,good"], "label,rating,review"), "rating '11' in data row 1"),
-    (table(["0,Größe"]).decode().encode("latin-1"), "not UTF-8"), (table(["0,good", "1,a,b,c"]), "no complete CSV file"),
+    (b"", r"columns \[\]"), (table(["0,\"open"]), "no complete CSV file .* line 2"), (table([]), "no rows"),
+    (table(["0,good"], "label,text"), r"columns \['label', 'text'\]; rename"), (table(["good"], "review"), "'label'"),
+    (table(["0,a,b"], "label,review,review"), "one 'review'"), (table(['1,"good" film']), "no complete CSV file .* line 2"),
+    (table(["0,good", "2,bad"]), "label in data row 2 of .* is '2'"),
+    (table(["0,good", ",bad"]), "label in data row 2 of .* is ''"),
+    (table(["1,11,good"], "label,rating,review"), "rating in data row 1 .* is '11'.* whole number"),
+    (table(["1,7.9,good"], "label,rating,review"), "rating in data row 1 .* is '7.9'.* whole number"),
+    (table(["0,Größe"]).decode().encode("latin-1"), "not UTF-8 .* at byte 17"),
+    (table(["0,good", "1,a,b,c"]), "2 fields must be in data row 2 .* there are 4"),
+    (table(["good, really good,1"], "review,label"), "2 fields must be in data row 1 .* there are 3"),
+    (table(["1", "0,bad"]), "2 fields must be in data row 1 .* there are 1"),
 ])
 def test_tables_that_cannot_be_read(tmp_path, content, message):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DatasetError, match=message):
         fetch(tmp_path, source=tmp_path / "a.csv")
+
+
+def test_labels_and_ratings_as_pandas_writes_them(tmp_path):
+    path = tmp_path / "a.csv"
+    for labels in ("True,False", "1.0,0.0", "1,0", "pos,NEG"):
+        yes, no = labels.split(",")
+        path.write_bytes(table([f"{yes},good,7.0", "", f"{no},,"], "label,review,rating"))  # an empty field is none missing
+        bunch = fetch(tmp_path, source=path)
+        assert bunch.data == ["good", ""] and bunch.target.tolist() == [1, 0] and bunch.ratings.tolist() == [7, 0]
 
 
 def test_a_truncated_gzip_table(tmp_path):
@@ -579,10 +701,11 @@ def test_sources_that_are_none(tmp_path):
 @pytest.mark.parametrize("content", [
     b"", b"[1]", b"{}", b'{"a": 1, "b": 1}', b'{"a": 0}', b'{"a": 2}', b'{"a": true}', b'{"a": "1"}', b"\x1f\x8b...", b"\xff",
     b"[" * 100_000, gzip.compress(b'{"a": 1}')[:-9],
+    b'{"\\ud800": 1}',
 ])
 def test_word_indices_that_are_none(tmp_path, content):
     (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(DatasetDamagedError, match="is no word index"):
+    with pytest.raises(DatasetDamagedError, match="is no word index|cut short or damaged"):
         fetch(tmp_path, as_ids=True, word_index=tmp_path / "index.json", source=tmp_path)
 
 
@@ -594,9 +717,14 @@ def test_a_word_index_of_ones_own(tmp_path):
         assert [row.tolist() for row in ids] == [[1, 5, 4, 5]]
 
 
-def test_a_damaged_word_index_is_fetched_anew(server, tmp_path):
+def test_another_word_index_in_the_data_home_is_left_alone(server, tmp_path):
     fetch(tmp_path, as_ids=True)
-    (tmp_path / "imdb" / "imdb_word_index.json").write_bytes(b'{"a": 1}')
+    path = tmp_path / "imdb" / "imdb_word_index.json"
+    path.write_bytes(b'{"a": 1}')
+    with pytest.raises(DatasetDamagedError, match="Remove it, .* word_index="):
+        fetch(tmp_path, as_ids=True)
+    assert path.read_bytes() == b'{"a": 1}' and fetch(tmp_path, as_ids=True, word_index=path).word_index == {"a": 1}
+    path.unlink()
     assert fetch(tmp_path, as_ids=True).word_index == INDEX
 
 

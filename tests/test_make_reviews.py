@@ -110,7 +110,7 @@ def test_one_seed_one_set():
 @pytest.mark.parametrize("arguments", [
     {"n_samples": 3}, {"n_samples": 10.0}, {"n_samples": True}, {"test_size": 0.0}, {"test_size": 1.0}, {"test_size": True},
     {"test_size": 1}, {"test_size": 999}, {"test_size": "half"}, {"test_size": float("nan")},
-    {"n_samples": 4, "test_size": 0.2},
+    {"n_samples": 4, "test_size": 0.2}, {"hold_out_synonyms": "no"}, {"hold_out_synonyms": 1},
 ])
 def test_arguments_without_sense_are_told(arguments):
     name = next(iter(arguments))

@@ -69,11 +69,16 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def part_of(remote: Remote, folder: Path) -> Path:
+    """Where its bytes are gathered."""
+    return folder / f"{remote.name}.part"
+
+
 def download(remote: Remote, folder: Path, patience: Patience, *, hint: str, verbose: bool = False) -> Path:
     """The path of the complete and checked file ``<name>.part`` in `folder`; the caller renames or removes it.
 
-    What an earlier call left there is gone on with where the server sends ranges, and else begun anew. The caller holds the
-    folder's lock.
+    What an earlier call left there is gone on with: the server is asked for the rest, and where it sends all, the beginning is
+    skipped. The caller holds the folder's lock.
 
     Raises
     ------
@@ -81,10 +86,10 @@ def download(remote: Remote, folder: Path, patience: Patience, *, hint: str, ver
         After all tries; what has come stays for the next call. `hint` says how to supply the file by hand.
     DatasetDamagedError
         Where the complete file has another hash; it is removed.
-    OSError
-        Where it cannot be written.
+    DatasetError
+        Where it cannot be written or read; what has come stays.
     """
-    part = folder / f"{remote.name}.part"
+    part = part_of(remote, folder)
     resumed = part.exists()
     for attempt in range(patience.n_retries + 1):
         if attempt:
@@ -99,6 +104,9 @@ def download(remote: Remote, folder: Path, patience: Patience, *, hint: str, ver
                 raise DatasetOfflineError(f"{remote.url} could not be downloaded: {error}. {hint}") from error
             resumed = part.exists()
             continue
+        except OSError as error:
+            raise DatasetError(f"{remote.url} cannot be kept as {part}: {error}. Make room there, or set data_home= or "
+                               f"TSRNN_DATA_HOME to a folder with more; what has come is gone on with. {hint}") from error
         if found == remote.sha256:
             return part
         part.unlink()
@@ -119,24 +127,28 @@ class _Interrupted(Exception):
 
 
 def _continue(remote: Remote, part: Path, timeout: float, verbose: bool) -> None:
-    """Fetch what `part` lacks, or all of it where the server does not send ranges."""
+    """Fetch what `part` lacks."""
     start = part.stat().st_size if part.exists() else 0
     with _opened(remote, start, timeout) as response:
         if response is None:  # it has no such range: what lies here is not the beginning of its file
             part.unlink()
             raise _Interrupted("the server has less than was already downloaded, which is dropped")
-        start = start if response.status == 206 and _range_start(response) == start else 0
-        if response.status == 206 and not start:
+        if response.status == 206 and not (start and _range_start(response) == start):
             part.unlink(missing_ok=True)
             raise _Interrupted("the server sent another range than was asked for")
+        skip = 0 if response.status == 206 else start  # all of it is sent, or the page of a proxy, which must not cost `part`
         length = response.headers.get("Content-Length", "")
-        total = start + int(length) if length.isdecimal() else None
+        total = start - skip + int(length) if length.isdecimal() else None
         if (total or 0) > remote.max_bytes:
             raise _Interrupted(f"it has {total:,} bytes, and at most {remote.max_bytes:,} are expected", may_pass=False)
-        with open(part, "ab" if start else "wb") as file:
-            got = start + _copy(response, file, (total or remote.max_bytes) - start, remote.name, timeout, verbose)
+        with open(part, "ab") as file:
+            expected = (total or remote.max_bytes) - (start - skip)
+            got = start - skip + _copy(response, file, expected, skip, remote.name, timeout, verbose)
         if total is not None and got < total:
             raise _Interrupted(f"the connection ended after {got:,} of {total:,} bytes")
+        if got < start:
+            raise _Interrupted(f"the server sent {got:,} bytes in place of the file, of which {start:,} are here; if these are "
+                               f"wrong, remove {part}")
 
 
 @contextlib.contextmanager
@@ -158,8 +170,9 @@ def _opened(remote: Remote, start: int, timeout: float) -> Iterator[http.client.
         yield response
 
 
-def _copy(response: http.client.HTTPResponse, file: IO[bytes], n_bytes: int, name: str, timeout: float, verbose: bool) -> int:
-    """Write what comes, `n_bytes` at most; its size. Before a failure whole blocks are written."""
+def _copy(response: http.client.HTTPResponse, file: IO[bytes], n_bytes: int, skip: int, name: str, timeout: float,
+          verbose: bool) -> int:
+    """Write what comes behind the first `skip` bytes, `n_bytes` at most; the size of all. Before a failure whole blocks are."""
     size = 0
     for _ in track(range(-(-n_bytes // _BLOCK)), f"{name} (64 kB blocks)", verbose):
         try:
@@ -168,7 +181,7 @@ def _copy(response: http.client.HTTPResponse, file: IO[bytes], n_bytes: int, nam
             raise _Interrupted(_text(error, timeout)) from error
         if not block:
             break
-        file.write(block)
+        file.write(block[max(0, skip - size):])
         size += len(block)
     return size
 

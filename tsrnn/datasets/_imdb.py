@@ -7,7 +7,6 @@ import logging
 import math
 import numbers
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from tsrnn.datasets._download import (
     Remote,
     digest,
     download,
+    part_of,
 )
 from tsrnn.datasets._lock import locked
 from tsrnn.datasets._texts import PARTS, Texts
@@ -85,8 +85,8 @@ def fetch_imdb(
     source : str or path-like, default=None
         Where to read instead of `data_home` and the network: the archive ``aclImdb_v1.tar.gz``, its unpacked folder, a folder
         with ``imdb_train.csv`` and ``imdb_test.csv`` (or ``.csv.gz``), or one CSV file, which is taken whole, whatever
-        `subset` is. A CSV file has the columns `review` and `label` (0 or 1, neg or pos, negative or positive; it may be
-        called `sentiment`), and maybe `rating`. Nothing of it is kept.
+        `subset` is. A CSV file has the columns `review` and `label` (0 or 1, False or True, neg or pos, negative or positive;
+        it may be called `sentiment`), and maybe `rating` (0 to 10, or empty). Nothing of it is kept.
     download_if_missing : bool, default=True
         False: never use the network.
     return_X_y : bool, default=False
@@ -114,7 +114,8 @@ def fetch_imdb(
     DatasetDamagedError
         Where a file is not what it should be. Nothing of it is kept.
     DatasetError
-        Where the data are not there and `download_if_missing` is False. All three are OSErrors.
+        Where the data are not there and `download_if_missing` is False, or where the disk is full or cannot be written: what
+        has come is gone on with. All three are OSErrors.
 
     Notes
     -----
@@ -202,7 +203,9 @@ class _Fetcher:
     def texts(self, parts: tuple[str, ...]) -> Texts:
         """From the cache; where there is none, it is made of the archive."""
         found = self._cached(parts)
-        if found is None:
+        if found is not None:
+            self._tidy()
+        else:
             self._must_be_had(ARCHIVE)
             with self._locked():
                 found = self._cached(parts)  # another process may have made it while this one waited
@@ -215,12 +218,20 @@ class _Fetcher:
         if path is not None:
             return _keras_ids.read_word_index(Path(path).expanduser())
         kept = self.folder / WORD_INDEX.name
-        if not self._is_whole(kept, WORD_INDEX):
+        if not self._has_index(kept):
             self._must_be_had(WORD_INDEX)
             with self._locked():
-                if not self._is_whole(kept, WORD_INDEX):
+                if not self._has_index(kept):
                     os.replace(self._downloaded(WORD_INDEX), kept)
         return _keras_ids.read_word_index(kept)
+
+    def _has_index(self, kept: Path) -> bool:
+        if not kept.exists():
+            return False
+        if not self._is_whole(kept, WORD_INDEX):  # it may be one of the user's
+            raise DatasetDamagedError(f"{kept} is not Keras' word index: its sha256 is another. Remove it, so that that one is "
+                                      "downloaded, or pass word_index= its path, so that it is used.")
+        return True
 
     def _cached(self, parts: tuple[str, ...]) -> Texts | None:
         path = self.folder / _CACHE
@@ -232,7 +243,7 @@ class _Fetcher:
                 found = [Texts.from_arrays(**{name: arrays[f"{part}_{name}"] for name in names}) for part in parts]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damaged bytes make numpy, zipfile and the unpackers raise nearly anything
             logger.warning("%s cannot be used (%s); it must be made anew", path, error)
             return None
         return found[0] if len(found) == 1 else _texts.joined(found)
@@ -249,8 +260,15 @@ class _Fetcher:
             logger.warning("%s is not kept on disk: %s", self.folder / _CACHE, error)
             return found
         if downloaded is not None:
-            downloaded.unlink()
+            downloaded.unlink(missing_ok=True)
         return found
+
+    def _tidy(self) -> None:
+        """Remove the archive of a process that was killed between keeping the reviews and removing it."""
+        part = part_of(ARCHIVE, self.folder)
+        if part.exists():
+            with contextlib.suppress(OSError), self._locked():
+                part.unlink(missing_ok=True)
 
     def _keep(self, found: dict[str, Texts]) -> None:
         """Write the cache whole or not at all; the lock is held."""
@@ -266,14 +284,15 @@ class _Fetcher:
             raise
 
     def _downloaded(self, remote: Remote) -> Path:
-        if not self.may_download:
+        part = part_of(remote, self.folder)
+        if not self.may_download and not (part.is_file() and digest(part) == remote.sha256):
             raise DatasetError(f"{self.folder / remote.name} is not there whole, and download_if_missing=False. "
                                f"{self._hint(remote)}")
         return download(remote, self.folder, self.patience, hint=self._hint(remote), verbose=self.verbose)
 
     def _must_be_had(self, remote: Remote) -> None:
         """Fail before any folder is made where nothing can come of it."""
-        if not self.may_download and not (self.folder / remote.name).exists():
+        if not (self.may_download or (self.folder / remote.name).exists() or part_of(remote, self.folder).exists()):
             self._downloaded(remote)
 
     def _is_whole(self, path: Path, remote: Remote) -> bool:
@@ -296,5 +315,5 @@ class _Fetcher:
                 stack.enter_context(locked(self.folder))
             except OSError as error:
                 raise DatasetError(f"{self.folder} cannot be written ({error}); set data_home= or TSRNN_DATA_HOME to a folder "
-                                   "that can.") from error
+                                   "that can be, or pass source=, and word_index= for ids, the path of a file.") from error
             yield

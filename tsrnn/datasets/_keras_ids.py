@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from tsrnn.datasets._download import DatasetDamagedError
+from tsrnn.datasets._texts import read_whole
 
 START, OUT_OF_VOCABULARY, INDEX_FROM = 1, 2, 3  # a word of rank r (1: the most frequent) has the id r + INDEX_FROM
+_MAX_BYTES = 20 << 20  # unpacked; Keras' index has 1.6 MB
 _FILTERED = b'!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 # Only the letters A to Z were made lower-case: the ids were made from bytes. With str.lower 21 words of the training
 # reviews ("Ångström") are not in the index; this way all are, and the mean lengths are those of Keras' arrays.
@@ -48,17 +48,15 @@ def read_word_index(path: Path) -> dict[str, int]:
     Raises
     ------
     DatasetDamagedError
-        Where the ranks are not 1 to the number of words, or where it is no JSON object.
+        Where the ranks are not 1 to the number of words, or where it is no JSON object, or a huge one.
     """
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        index = json.loads(content)
+        index = json.loads(read_whole(path, _MAX_BYTES))
         if not isinstance(index, dict) or not index:
             raise ValueError("it is no JSON object of words")
         if not all(type(rank) is int for rank in index.values()) or sorted(index.values()) != list(range(1, len(index) + 1)):
             raise ValueError(f"the ranks of its {len(index):,} words are not 1 to {len(index):,}")
-    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, RecursionError) as error:
+        "".join(index).encode("utf-8")  # JSON can hold halves of characters ("\\ud800"), and no text has them
+    except (ValueError, RecursionError) as error:
         raise DatasetDamagedError(f"{path} is no word index such as Keras' imdb_word_index.json: {error}.") from error
     return index

@@ -43,6 +43,8 @@ def locked(folder: Path) -> Iterator[None]:
 if sys.platform == "win32":
     import msvcrt
 
+    _HELD = PermissionError  # what `_lock` raises while another holds it
+
     def _lock(file: IO[str]) -> None:
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -53,6 +55,8 @@ if sys.platform == "win32":
             msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
+
+    _HELD = BlockingIOError
 
     def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,7 +77,7 @@ def _holder(path: Path) -> str:
 def _try_lock(file: IO[str], path: Path) -> bool:
     try:
         _lock(file)
-    except (BlockingIOError, PermissionError):
+    except _HELD:
         return False
     except OSError as error:
         logger.warning("%s cannot be locked (%s): let one process at a time fetch data there", path, error)

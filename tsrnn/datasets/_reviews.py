@@ -82,7 +82,7 @@ def make_reviews(
     Raises
     ------
     ValueError
-        Where a part would have no review of some class.
+        Where a part would have no review of some class, or an argument makes no sense.
 
     Examples
     --------
@@ -93,6 +93,8 @@ def make_reviews(
     """
     from sklearn.utils import check_random_state
 
+    if not isinstance(hold_out_synonyms, (bool, np.bool_)):
+        raise ValueError(f"hold_out_synonyms={hold_out_synonyms!r} must be True or False.")
     n_test = _n_test(n_samples, test_size)
     generator = check_random_state(random_state)
     seen: set[str] = set()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import gzip
+import io
 import re
 import tarfile
 import zlib
@@ -19,9 +21,10 @@ from tsrnn.datasets._download import DatasetDamagedError, DatasetError
 PARTS = ("train", "test")
 _LABELS = ("neg", "pos")
 _MEMBER = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/(\d{1,9})_(\d{1,2})\.txt")
-_CSV_LABELS = {"0": 0, "neg": 0, "negative": 0, "1": 1, "pos": 1, "positive": 1}
-# far above what the archive has (100,000 members, 0.4 GB in all, no review above 14 kB), far below what harms
-MAX_TEXT, MAX_READ, MAX_ARCHIVE, MAX_MEMBERS = 16 << 20, 64 << 20, 4 << 30, 500_000
+_CSV_LABELS = {"0": 0, "0.0": 0, "false": 0, "neg": 0, "negative": 0, "1": 1, "1.0": 1, "true": 1, "pos": 1, "positive": 1}
+_CSV_RATINGS = {"": 0, **{f"{stars}{end}": stars for stars in range(11) for end in ("", ".0")}}
+# far above what the archive has (100,000 members, 0.4 GB in all; no review above 14 kB, 66 MB together), far below what harms
+MAX_TEXT, MAX_TEXTS, MAX_READ, MAX_ARCHIVE, MAX_MEMBERS = 4 << 20, 512 << 20, 64 << 20, 4 << 30, 500_000
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,15 @@ class _Collector:
 
     place: str
     found: dict[tuple[str, int, int], tuple[bytes, int]] = field(default_factory=dict)
+    size: int = 0
 
     def add(self, name: str, content: bytes) -> None:
         part, label, number, rating = _parsed(name)
         if (part, label, number) in self.found:
             raise DatasetDamagedError(f"{self.place} holds review {part}/{_LABELS[label]}/{number} twice; keep one of them.")
+        self.size += len(content)
+        if self.size > MAX_TEXTS:
+            raise DatasetDamagedError(f"{self.place} has more than {MAX_TEXTS:,} bytes of reviews; at most those are read.")
         self.found[part, label, number] = utf8(content, f"{name} of {self.place}"), rating
 
     def texts(self) -> dict[str, Texts]:
@@ -145,11 +152,14 @@ class _Bounded:
         self.last = self._file.read(size)
         return self.last
 
-    def seek(self, position: int, whence: int = 0) -> int:
-        """As a file's; forward only in gzip'd ones."""
+    def seek(self, position: int) -> int:
+        """As a file's, forward: every header is behind the last one, or reading would never end."""
+        if position < self._file.tell():
+            raise DatasetDamagedError(f"{self._place} has a header that leads back, to byte {position:,}; it is damaged or "
+                                      "meant to harm, and nothing of it is used.")
         if position > MAX_ARCHIVE:
             raise DatasetDamagedError(f"{self._place} unpacks to more than {MAX_ARCHIVE:,} bytes, which the reviews do not.")
-        return self._file.seek(position, whence)
+        return self._file.seek(position)
 
     def tell(self) -> int:
         """As a file's."""
@@ -166,12 +176,9 @@ def read_archive(path: Path) -> dict[str, Texts]:
         too large, or where there are too many.
     """
     collector, n_members = _Collector(str(path)), 0
-    with _explained(path, ValueError, RecursionError), open(path, "rb") as raw, contextlib.ExitStack() as stack:
-        zipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        file: Any = stack.enter_context(gzip.GzipFile(fileobj=raw)) if zipped else raw
+    with _explained(path, ValueError, RecursionError), _unpacked(path) as file:
         bounded = _Bounded(file, str(path))
-        tar = stack.enter_context(tarfile.open(fileobj=bounded, mode="r:"))  # type: ignore[call-overload]
+        tar = tarfile.open(fileobj=bounded, mode="r:")  # type: ignore[call-overload]
         while (member := tar.next()) is not None:
             tar.members.clear()  # it would remember them all
             n_members += 1
@@ -198,8 +205,39 @@ def _check_member(member: tarfile.TarInfo, path: Path) -> None:
         raise DatasetDamagedError(f"{path} has a member {member.name!r} that is a link or a device; it is not the archive of "
                                   "the reviews, and nothing of it is used.")
     limit = MAX_TEXT if _MEMBER.fullmatch(member.name) else MAX_ARCHIVE
-    if member.size > limit:
+    if not 0 <= member.size <= limit:
         raise DatasetDamagedError(f"{path} has a member {member.name!r} of {member.size:,} bytes; at most {limit:,} are read.")
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """A file opened for reading, through gzip where it begins so, whatever its name is."""
+    with open(path, "rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if zipped:
+            with gzip.GzipFile(fileobj=raw) as file:
+                yield file  # type: ignore[misc]
+        else:
+            yield raw
+
+
+def read_whole(path: Path, limit: int) -> bytes:
+    """The content of a file, gzip'd or not.
+
+    Raises
+    ------
+    DatasetDamagedError
+        Where it cannot be unpacked, or has more than `limit` bytes then.
+    """
+    blocks, size = [], 0
+    with _explained(path), _unpacked(path) as file:
+        while block := file.read(1 << 20):
+            size += len(block)
+            if size > limit:
+                raise DatasetDamagedError(f"{path} has more than {limit:,} bytes, unpacked; at most those are read.")
+            blocks.append(block)
+    return b"".join(blocks)
 
 
 @contextlib.contextmanager
@@ -240,26 +278,48 @@ def _table_of(folder: Path, part: str) -> Path | None:
 
 
 def read_csv(path: Path) -> Texts:
-    """All rows of a CSV file, gzip'd if its name ends so: columns `review`, `label` (or `sentiment`), and `rating` if any."""
-    import pandas as pd
+    """All rows of a CSV file, gzip'd or not: columns `review`, `label` (or `sentiment`), and `rating` if any.
 
+    Raises
+    ------
+    DatasetError
+        Where these columns are not there.
+    DatasetDamagedError
+        Where a row lacks a field or has one too many, where a label or rating is none, or where it is no CSV file in UTF-8.
+    """
+    rows = _csv_rows(path)
+    columns = next(rows, [])
+    label = "label" if "label" in columns else "sentiment"
+    if columns.count(label) != 1 or columns.count("review") != 1:
+        raise DatasetError(f"{path} has the columns {columns}; rename them, so that there is one 'review' and one 'label'.")
+    texts, labels, ratings = [], [], []
+    for number, fields in enumerate(rows, start=1):
+        where = f"in data row {number} of {path}"
+        if len(fields) != len(columns):
+            raise DatasetDamagedError(f"{len(columns)} fields must be {where}, and there are {len(fields)}; put a text with "
+                                      "commas in double quotes, and leave an empty field rather than none.")
+        row = dict(zip(columns, fields))
+        texts.append(row["review"].encode("utf-8"))
+        labels.append(_looked_up(row[label], _CSV_LABELS, f"the {label} {where}", f"one of {', '.join(_CSV_LABELS)}"))
+        ratings.append(_looked_up(row.get("rating", ""), _CSV_RATINGS, f"the rating {where}",
+                                  "a whole number up to 10, or empty where it is not known"))
+    return Texts.make(texts, labels, ratings)
+
+
+def _csv_rows(path: Path) -> Iterator[list[str]]:
+    """The fields of each row, the header first; blank lines are left out."""
+    text = utf8(read_whole(path, MAX_TEXTS), str(path)).decode("utf-8-sig")
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT))  # it is the whole process's: raised, and never lowered
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        with _explained(path):
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DatasetDamagedError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DatasetDamagedError(f"{path} is no complete CSV file ({str(error).strip()}); copy it again.") from error
-    label = next((name for name in ("label", "sentiment") if name in frame), None)
-    if label is None or "review" not in frame:
-        raise DatasetError(f"{path} has the columns {', '.join(map(str, frame.columns))}; rename them, so that there is a "
-                           "'review' and a 'label'.")
-    labels = frame[label].str.strip().str.lower().map(_CSV_LABELS)
-    ratings = pd.to_numeric(frame["rating"], errors="coerce").fillna(0) if "rating" in frame else 0 * labels.fillna(0)
-    for name, wrong, rule in (("label", labels.isna(), f"one of {', '.join(_CSV_LABELS)}"),
-                              ("rating", ~ratings.between(0, 10), "a number up to 10")):
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            value = frame[label if name == "label" else name].iloc[row]
-            raise DatasetDamagedError(f"{path} has the {name} {value!r} in data row {row + 1}; it must be {rule}.")
-    return Texts.make([text.encode("utf-8") for text in frame["review"]], labels, ratings)
+        yield from filter(None, rows)
+    except csv.Error as error:
+        raise DatasetDamagedError(f"{path} is no complete CSV file ({error} in line {rows.line_num}); copy it again, or put "
+                                  "the texts in double quotes, and double those that they contain.") from error
+
+
+def _looked_up(text: str, known: dict[str, int], what: str, rule: str) -> int:
+    value = known.get(text.strip().lower())
+    if value is None:
+        raise DatasetDamagedError(f"{what} is {text!r}; it must be {rule}.")
+    return value

@@ -34,7 +34,7 @@ class Chunk:
         self.first = number * batch.rows
         self.B = min(batch.rows, len(batch.order) - self.first)
         self.samples = batch.order[self.first:self.first + self.B]
-        self.grads = params.grads[number] if len(params.grads) else None
+        self.grads = None  # of this chunk, in training alone: the other modes have more chunks than there is room for
 
     def rows(self, row):
         return self.B * row[c.REPEAT]
@@ -107,6 +107,7 @@ def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
         if mode != c.PREDICT:
             losses.loss(chunk, last, mode == c.TRAIN)
         if mode == c.TRAIN:
+            chunk.grads = params.grads[number]
             chunk.grads[:] = 0
             for n in range(len(plan.rows) - 2, -1, -1):
                 backward = BACKWARD.get(int(plan.rows[n][c.OP]))
