@@ -7,6 +7,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -40,7 +41,7 @@ def main(folder=None, generated=False, n=None, picture="imdb_sentiment.png", **p
     display = HistoryDisplay.from_estimator(model)
     display.figure_.savefig(picture, dpi=130)
     confusion = ConfusionMatrixDisplay.from_predictions(y_test, predicted, display_labels=["pans", "praises"])
-    confusion.figure_.savefig(f"{picture}".replace(".png", "_confusion.png"))
+    confusion.figure_.savefig(Path(picture).with_stem(f"{Path(picture).stem}_confusion"))
     print(f"true class (rows) and predicted one (columns):\n{confusion.confusion_matrix}")
 
     explanations = [model.explain(sentence) for sentence in SENTENCES]

@@ -1,7 +1,6 @@
 """A model of language: which word (or character) comes next, and texts written with it.
 
-    python examples/next_word.py                                  # generated reviews, no network
-    python examples/next_word.py book.txt --level char --temperature 0.7
+    python examples/next_word.py [book.txt] [--level char] [--temperature 0.7]  # without a book: generated reviews
 """
 
 import argparse
@@ -16,17 +15,21 @@ STEPS = 32  # tokens that a training sequence has, and that a prediction looks b
 
 
 def fit(ids, vocabulary_size, **parameters):
-    """A network with an answer at every step: the token after it.  Returns it, and its perplexity on the last tenth."""
+    """A network that tells the next token at each step, its perplexity, that by frequency alone, the share of tokens scored."""
+    if len(ids) <= 10 * STEPS:
+        raise ValueError(f"the text has {len(ids)} tokens; more than {10 * STEPS} are needed, so give a longer one.")
     if parameters.get("bidirectional"):
         raise ValueError("bidirectional=True reads the text from its end, too: it would see the word that it has to guess.")
-    n = (len(ids) - 1) // STEPS * STEPS
-    X, y = ids[:n].reshape(-1, STEPS), ids[1:n + 1].reshape(-1, STEPS)
-    cut = len(X) * 9 // 10
+    rows = np.lib.stride_tricks.sliding_window_view(ids, STEPS + 1)[::STEPS]
+    X, y, cut = rows[:, :-1], rows[:, 1:], len(rows) * 9 // 10
+    known = np.isin(y[cut:], y[:cut])  # what training lacks is no class: any one stands for it, with the weight 0
     settings = {"cell": "gru", "hidden_layer_sizes": (128,), "embedding_dim": 32, "learning_rate_init": 5e-3, "batch_size": 16,
                 "max_iter": 40, "early_stopping": True, "n_iter_no_change": 3, "random_state": 0}
     model = SequenceClassifier(vocabulary_size=vocabulary_size, return_sequences=True, **settings | parameters)
-    model.fit(X[:cut], y[:cut], X_val=X[cut:], y_val=y[cut:])
-    return model, float(np.exp(min(model.history_["val_loss"])))
+    model.fit(X[:cut], y[:cut], X_val=X[cut:], y_val=np.where(known, y[cut:], y[0, 0]), sample_weight_val=known)
+    counts = np.bincount(y[:cut].ravel())
+    losses = model.history_["val_loss"][model.best_iter_ - 1], np.log(y[:cut].size / counts[y[cut:][known]]).mean()
+    return model, *np.exp(losses), known.mean()
 
 
 def write(model, ids, length, temperature=1.0, random_state=0):
@@ -34,19 +37,16 @@ def write(model, ids, length, temperature=1.0, random_state=0):
     rng, ids = np.random.default_rng(random_state), list(ids)
     for _ in range(length):
         logits = np.log(model.predict_proba(np.array([ids[-STEPS:]]))[0, -1] + 1e-12) / temperature
-        p = np.exp(logits - logits.max())
-        ids.append(int(rng.choice(model.classes_, p=p / p.sum())))
+        ids.append(int(model.classes_[np.argmax(logits + rng.gumbel(size=len(logits)))]))  # a draw from softmax(logits)
     return ids
 
 
 def main(path=None, level="word", temperature=0.8, length=60, **parameters):
     text = Path(path).read_text(encoding="utf-8") if path else " . ".join(make_reviews(3000, random_state=0)[0])
     vectorizer = SequenceVectorizer(maxlen=None, tokenizer=list if level == "char" else str.split, start_token=False)
-    ids = vectorizer.fit_transform([text])[0]
-    model, perplexity = fit(ids, vectorizer.vocabulary_size_, **parameters)
-    counts = np.bincount(ids) / len(ids)
-    alone = float(np.exp(-np.log(counts[ids[-len(ids) // 10:]]).mean()))
-    print(f"perplexity {perplexity:.1f}; by the frequency of the tokens alone {alone:.1f}")
+    ids = vectorizer.fit([text[:len(text) * 9 // 10]]).transform([text])[0]
+    model, perplexity, alone, known = fit(ids, vectorizer.vocabulary_size_, **parameters)
+    print(f"perplexity {perplexity:.1f} on the {known:.1%} of tokens that are known; by their frequency alone {alone:.1f}")
     written = write(model, ids[:STEPS], length, temperature)
     print(("" if level == "char" else " ").join(vectorizer.words_[written]))
     return perplexity, alone, written

@@ -1,5 +1,6 @@
 """The command line: what it prints, exit codes, one line for bad input."""
 
+import io
 import json
 import os
 import re
@@ -10,12 +11,13 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import tsrnn
-from tsrnn.cli import BAD_INPUT, NO_DATA, _in_options, app
+from tsrnn.cli import BAD_INPUT, NO_DATA, _in_options, app, main
 from tsrnn.datasets import NotCachedError, OfflineError, UnknownTickerError
 
 ROOT = Path(tsrnn.__file__).resolve().parents[1]
@@ -308,6 +310,34 @@ class TestBadInput:
             assert result.exit_code == BAD_INPUT and result.stderr.startswith(f"error: {message}; give a CSV file")
             assert len(result.stderr.splitlines()) == 1
 
+    @pytest.mark.parametrize("command", ["forecast", "classify"])
+    @pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.bz2", "a.csv.xz", "a.csv.zip", "a.csv.tar", "a.csv.tar.gz"])
+    def test_damaged_and_locked_archives(self, command, name, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        numbers = np.random.default_rng(0).normal(size=2000)
+        pd.DataFrame({"text": numbers, "label": numbers > 0, "close": numbers}).to_csv(name)
+        packed = bytearray(Path(name).read_bytes())
+        if name.endswith("zip"):  # it says that it is encrypted
+            packed[6] |= 1
+            packed[packed.rindex(b"PK\x01\x02") + 8] |= 1
+        else:
+            packed[len(packed) // 3:len(packed) // 2] = b"\xff" * (len(packed) // 2 - len(packed) // 3)
+        if name.endswith("tar"):
+            packed[:200] = b"\xff" * 200
+        Path(name).write_bytes(packed)
+        result = run(command, name)
+        assert result.exit_code == BAD_INPUT and result.stdout == "" and len(result.stderr.splitlines()) == 1
+        assert re.match(rf"error: {name} cannot be read as a CSV file: \S", result.stderr)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+    @pytest.mark.parametrize("command", ["forecast", "classify"])
+    def test_what_can_be_read_only_once(self, command, tmp_path):
+        """As the shell's <(...) is."""
+        os.mkfifo(tmp_path / "a.csv")
+        result = run(command, tmp_path / "a.csv")
+        assert result.exit_code == BAD_INPUT and len(result.stderr.splitlines()) == 1
+        assert "a.csv is a pipe or a device, which can be read only once; save it as a file" in result.stderr
+
     def test_irregular_times_are_told_once(self, tmp_path):
         times = pd.Timestamp("2020-01-01") + pd.to_timedelta([7 * n + n * n % 97 / 100 for n in range(100)], unit="h")
         rows = "".join(f"{time:%Y-%m-%d %H:%M:%S},{50 + n % 7}\n" for n, time in enumerate(times))
@@ -355,6 +385,22 @@ class TestOutput:
         with self.start(*arguments, stdout=subprocess.PIPE) as process:
             process.stdout.close()
             assert process.stderr.read() == "" and process.wait(60) == 1
+
+
+    @pytest.mark.parametrize("command", ["forecast", "classify"])
+    def test_what_the_terminal_cannot_write(self, command, tmp_path, monkeypatch):
+        """Behind a whole fit there must be no error."""
+        path = tmp_path / "a.csv"
+        pd.DataFrame({"text": ["good 😀", "bad"] * 50, "label": ["ja 😀", "naïf"] * 50,
+                      "préis": np.arange(100) + np.arange(100) % 7}).to_csv(path)
+        options = {"forecast": ["--column", "préis", *QUICK], "classify": [path, "--epochs", 1, "--hidden", 2]}[command]
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+        monkeypatch.setattr(sys, "argv", ["tsrnn", command, str(path), *map(str, options)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        text = written.getvalue().decode("ascii")
+        assert end.value.code == 0 and ("pr?is" if command == "forecast" else "ja ?") in text
 
 
 def test_warmup_says_where_the_kernels_are():

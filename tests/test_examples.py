@@ -1,6 +1,7 @@
 """Every example runs, does what it says, and stays short."""
 
 import importlib.util
+import re
 
 import numpy as np
 import pytest
@@ -112,6 +113,33 @@ def test_next_word(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("level", ["word", "char"])
+def test_next_word_of_a_book_whose_end_has_words_of_its_own(level, tmp_path, capsys):
+    example, text = load("next_word"), tmp_path / "text.txt"
+    small = {"hidden_layer_sizes": (4,), "embedding_dim": 4, "max_iter": 2}
+    text.write_text("once " + "the cat sat on the mat . " * 100 + "ξένος zyx the " * 20, encoding="utf-8")
+    perplexity, alone, _ = example.main(text, level, length=3, **small)
+    assert 1 < perplexity < 30 and 1 < alone < 30
+    assert 10 < float(re.search(r"on the ([\d.]+)% of tokens that are known", capsys.readouterr().out)[1]) < 95
+    text.write_text("a short text. " * 10, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"the text has \d+ tokens; more than 320 are needed"):
+        example.main(text, level, **small)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_next_word_is_scored_on_what_training_has():
+    ids = np.append(np.tile([4, 4, 5], 200), np.full(60, 6)).astype(np.int32)  # the last two of 20 rows are held out
+    model, perplexity, alone, known = load("next_word").fit(ids, 7, hidden_layer_sizes=(4,), embedding_dim=4, max_iter=3)
+    y = ids[577:641].reshape(2, 32)
+    scored = y != 6
+    p = np.take_along_axis(model.predict_proba(ids[576:640].reshape(2, 32)), (y[..., None] == 5).astype(int), 2)[..., 0]
+    assert model.classes_.tolist() == [4, 5] and known == scored.mean() < 0.5
+    assert perplexity == pytest.approx(np.exp(-np.log(p[scored]).mean()), rel=1e-5)
+    share = np.mean(ids[1:577] == 4)
+    assert alone == pytest.approx(np.exp(-np.log(np.where(y[scored] == 4, share, 1 - share)).mean()))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_word_order():
     order, praise, synonyms = load("word_order").main(n=2000, max_iter=15)
     assert order["LSTM"] >= 0.95 and order["bag of words"] <= 0.65  # what the reviews are made for
@@ -122,12 +150,13 @@ def test_word_order():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_imdb_sentiment(tmp_path):
     pytest.importorskip("matplotlib").use("agg")
-    path = tmp_path / "picture.png"
+    path = tmp_path / "picture.svg"
     model, accuracy, confusion, explanations = load("imdb_sentiment").main(
         generated=True, n=1000, picture=path, hidden_layer_sizes=(16,), embedding_dim=16, max_iter=12, learning_rate_init=0.01,
         batch_size=32, verbose=False)
     assert accuracy > 0.8 and confusion.sum() == 1000 and np.trace(confusion) == round(1000 * accuracy)
-    assert path.read_bytes().startswith(b"\x89PNG") and (tmp_path / "picture_confusion.png").is_file()
+    assert path.read_text().lstrip().startswith("<?xml") and (tmp_path / "picture_confusion.svg").is_file()
+    assert path.read_text() != (tmp_path / "picture_confusion.svg").read_text() and len(list(tmp_path.iterdir())) == 2
     assert len(model.history_["val_accuracy"]) == model.n_iter_
     assert [explanation.prediction for explanation in explanations[2:]] == [1, 0]
     assert explanations[2].words[-6:] == ["was", "good", "not", "bad", "at", "all"]

@@ -94,8 +94,11 @@ def test_two_classes_mirror_each_other_and_the_second_is_the_default():
 def test_what_the_network_does_not_read():
     model = fit()
     long = model.explain("zzz " * 20 + "a good film")
-    assert long.words == ["zzz"] * 6 + ["a", "good", "film"] and long.n_left_out == 15  # the start is cut off too
-    assert "15 words cut off" in str(long)
+    assert long.words == ["zzz"] * 6 + ["a", "good", "film"] and long.n_left_out == 14  # the start, cut off too, is no word
+    assert str(long).splitlines()[0].endswith(", 14 words cut off")
+    for words, told in ((8, ""), (9, ""), (10, ", 1 word cut off"), (11, ", 2 words cut off")):
+        head = str(model.explain("good " * words)).splitlines()[0]
+        assert head.endswith(told) and ("cut off" in head) == bool(told)
     assert model.set_params(truncating="post").fit(TEXTS, LABELS).explain("zzz " * 20).words == ["[START]"] + ["zzz"] * 8
     without = fit(oov_token=False).explain("zzz good zzz")
     assert without.words == ["[START]", "good"] == without.words and len(without.contributions) == 2
@@ -141,6 +144,16 @@ def test_shown_in_html_and_in_a_terminal():
     assert "\x1b" not in plain and "for:" in plain and f"{found.contributions[2]:+.3g}" in plain
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured).splitlines()[1] == " ".join(found.words)
     assert plain.startswith(f"prediction {found.prediction}; pos with probability {found.probability:.3f}")
+
+
+def test_what_a_terminal_would_obey():
+    odd = ["\x1b]0;title\x07", "\x1b[31mred", "\x9b2j", "\u202e"]
+    model = fit(["a\x1b[5mb", "neg"] * 12, tokenizer=str.split)
+    found = model.explain(" ".join([*odd, "good"]))
+    assert found.words[1:] == [*odd, "good"]
+    for text in (str(found), re.sub(r"\x1b\[[\d;]*m", "", found.to_text(color=True))):
+        assert all(letter.isprintable() or letter == "\n" for letter in text) and "a [5mb" in text
+    assert re.findall(r"\x1b\[(?!38;2;0;0;0;48;2;\d+;\d+;\d+m|0m)", found.to_text(color=True)) == []
 
 
 def test_the_engine_refuses_a_network_that_hands_no_positions_back():

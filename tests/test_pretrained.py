@@ -55,6 +55,7 @@ def test_one_dimension_and_words_that_are_numbers(tmp_path):
     (b"2 2\ngood \x00\x01\x9f\nx \x81\n", "line 2 .*convert a binary one"),
     (b"PK\x03\x04....", "ZIP archive"),
     (gzip.compress(GLOVE.encode() * 1000, mtime=0)[:60], "ends in the middle of its gzip stream"),
+    (gzip.compress(b"good 1 2\n", mtime=0)[:10] + b"\xff" * 20, "vectors.txt is damaged: .*; fetch it again"),
     (gzip.compress(b"good 1 2\n", mtime=0) + b"\x1f\x8b\x00\x00", "is damaged|ends in the middle"),
 ])
 def test_damaged_files(text, message, tmp_path):
@@ -80,6 +81,15 @@ def test_the_table(tmp_path):
     assert not found.table[0].any() and found.table[7].any()
     np.testing.assert_array_equal(make_table(EXPECTED, WORDS, 9, rng(0)).table, found.table)  # in another order
     assert (make_table(EXPECTED, WORDS, 9, rng(1)).table[7] != found.table[7]).all()
+
+
+@pytest.mark.parametrize("vectors", [
+    {"good": [1, 2, 3]}, {"good": [2.0]}, {word: [0.1, 7.0] for word in ("good", "bad", "café")}])
+def test_words_without_a_vector_differ_however_few_have_one(vectors):
+    found = make_table(vectors, WORDS, 9, np.random.default_rng(0))
+    drawn = found.table[1:][~found.found[1:]]
+    assert found.table[4].tolist() == np.float32(vectors["good"]).tolist() and np.isfinite(drawn).all()
+    assert len(np.unique(drawn, axis=0)) == len(drawn) and not (drawn == found.table[4]).any()
 
 
 @pytest.mark.parametrize(("vectors", "message"), [

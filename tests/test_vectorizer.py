@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -147,7 +148,8 @@ def test_padding_truncating_start_and_unknown_words():
     assert ids(maxlen=None, start_token=False) == [4, 5, 2, 6, 7]
     assert ids(maxlen=None, oov_token=False) == [1, 4, 5, 6, 7]
     assert ids(maxlen=4, oov_token=False) == [4, 5, 6, 7]  # left out before it is cut
-    assert ids(max_tokens=6, maxlen=None) == [1, 4, 5, 2, 2, 2]
+    with pytest.warns(UserWarning, match="2 of 4 words of the given vocabulary"):
+        assert ids(max_tokens=6, maxlen=None) == [1, 4, 5, 2, 2, 2]
     assert ids("", maxlen=None, start_token=False) == [] and ids("", maxlen=2, start_token=False) == [0, 0]
 
 
@@ -184,6 +186,30 @@ def test_warnings_of_parameters_without_effect():
     SequenceVectorizer(vocabulary=["Film"], lowercase=False).fit(TEXTS)
 
 
+def test_warnings_point_at_the_user_whatever_the_folder_is_called(tmp_path):
+    path = str(tmp_path / "sklearn" / "joblib" / "user.py")
+    with pytest.warns(UserWarning, match="will not be used") as caught:
+        exec(compile("def use(vectorizer):\n    vectorizer.fit(['a'])\nuse(vectorizer)", path, "exec"),
+             {"vectorizer": SequenceVectorizer(tokenizer=str.split, token_pattern=".")})
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(path, 2)]
+
+
+def test_words_of_a_given_vocabulary_that_max_tokens_leaves_out():
+    words = [f"w{i}" for i in range(30)]
+    ids = {word: id_ for id_, word in enumerate(words, start=4)}
+    for vocabulary in (words, set(words), ids, pd.Series(words), np.array(words), (word for word in words)):
+        with pytest.warns(UserWarning, match="20 of 30 words of the given vocabulary have ids from max_tokens=14 on and are "
+                                             "left out; max_tokens=None keeps all"):
+            vectorizer = SequenceVectorizer(14, vocabulary=vocabulary).fit([])
+        assert len(vectorizer.vocabulary_) == 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for max_tokens in (34, None):
+            assert SequenceVectorizer(max_tokens, vocabulary=ids).fit([]).vocabulary_ == ids
+    with pytest.raises(ValueError, match=r"'good': 1099511627776, but ids are at most 2147483647 \(int32\)"):
+        SequenceVectorizer(None, vocabulary={"good": 2**40}).transform(["good"])
+
+
 def test_a_given_vocabulary_needs_no_fit_and_learns_nothing():
     vectorizer = SequenceVectorizer(maxlen=3, vocabulary={"good": 7, "film": 4})
     assert vectorizer.transform(["good old film"]).tolist() == [[7, 2, 4]]
@@ -193,6 +219,13 @@ def test_a_given_vocabulary_needs_no_fit_and_learns_nothing():
         vectorizer.fit(["a", None])
     with pytest.raises(ValueError, match="ids below 4 are no words"):
         SequenceVectorizer(vocabulary={"the": 1}).fit(TEXTS)
+
+
+def test_signs_beyond_ascii_stay_in_their_words():
+    """As the docstring says, and how to take them off."""
+    text = "a\u00a0film “great” don't—ever…"
+    assert SequenceVectorizer().build_analyzer()(text) == ["a\u00a0film", "“great”", "don't—ever…"]
+    assert SequenceVectorizer(token_pattern=r"[\w']+").build_analyzer()(text) == ["a", "film", "great", "don't", "ever"]
 
 
 def test_characters():
@@ -236,6 +269,7 @@ def imdb(data_folder):
 
 
 @pytest.mark.data
+@pytest.mark.filterwarnings("ignore:.* words of the given vocabulary have ids from max_tokens=10000 on")  # as `num_words` is
 @pytest.mark.parametrize("num_words", [None, 10_000])
 def test_ids_are_those_of_keras(imdb, num_words):
     reviews, index = imdb

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-import zipfile
 from collections.abc import Hashable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -102,10 +101,7 @@ def find_column(columns, column) -> Hashable | None:
 def _read_csv(path, name, column, date_format):
     import pandas as pd
 
-    if os.path.isdir(path):
-        raise ValueError(f"{name} is a folder; give the path of a CSV file with a header line.")
-    if not os.path.isfile(path):
-        raise ValueError(f"there is no file {name}; give the path of a CSV file with a header line.")
+    check_file(path, "a CSV file with a header line")
     try:
         how = {"sep": find_separator(path), "skipinitialspace": True}
         head = pd.read_csv(path, nrows=2, dtype=str, **how)
@@ -116,11 +112,23 @@ def _read_csv(path, name, column, date_format):
         frame = pd.read_csv(path, header=[0, 1], index_col=0, **how) if tickers else pd.read_csv(path, **how)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{name} is empty; give a CSV file with a header line and a row for each price.") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{name} cannot be read as a CSV file: {error}") from error
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:  # each way of packing files has errors of its own, without a common base
+        raise ValueError(f"{name} cannot be read as a CSV file: {error or type(error).__name__}") from error
     if frame.empty:
         raise ValueError(f"{name} has a header and no rows; give a CSV file with a row for each price.")
     return _one_header(frame, name, column) if tickers else frame
+
+
+def check_file(path, remedy) -> None:
+    """Raises where there is no file; `remedy` says what to give."""
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder; give the path of {remedy}.")
+    if not os.path.exists(path):
+        raise ValueError(f"there is no file {path}; give the path of {remedy}.")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path} is a pipe or a device, which can be read only once; save it as a file, and give its path.")
 
 
 def find_separator(path, **how) -> str:

@@ -6,14 +6,14 @@ import os
 import sys
 import warnings
 
-_OTHERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("sklearn", "joblib"))  # stand between a user and a pipeline's step
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_BETWEEN = ("tsrnn", "sklearn", "joblib")  # a user and a pipeline's step
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """`warnings.warn` from the nearest caller outside of this package, scikit-learn and joblib, however deep the call is."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in _BETWEEN)  # what is not imported calls nothing
+    folders = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in files if file)
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and (frame.f_code.co_filename.startswith(_OURS)
-                                        or any(other in frame.f_code.co_filename for other in _OTHERS)):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(folders):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -33,6 +34,8 @@ class _Interrupted(BaseException):
 
 def main() -> None:
     """Entry point of the console script and of ``python -m tsrnn``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what a terminal cannot write must not cost a minute of training
     try:
         try:
             app(prog_name="tsrnn")

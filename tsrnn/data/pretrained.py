@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -65,7 +66,7 @@ def read_vectors(path: str | os.PathLike, vocabulary: Collection[str]) -> dict[s
                 vectors.setdefault(wanted[word], vector)
         except EOFError:
             raise ValueError(f"{path.name} ends in the middle of its gzip stream; fetch it again.") from None
-        except gzip.BadGzipFile as error:
+        except (gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path.name} is damaged: {error}; fetch it again.") from None
     return vectors
 
@@ -131,7 +132,7 @@ def make_table(vectors: Any, vocabulary: Mapping[str, int], vocabulary_size: int
         V, rows of the table; ids of words lie below it.
     rng : numpy.random.Generator
         Draws the vectors of words (and of ids that are no words) that have none: normal, with mean and deviation of the given
-        ones in each dimension.  Padding gets zeros.
+        ones in each dimension, or where these are all the same, of all their numbers (1 without any).  Padding gets zeros.
 
     Raises
     ------
@@ -148,12 +149,17 @@ def make_table(vectors: Any, vocabulary: Mapping[str, int], vocabulary_size: int
     if len(lengths) > 1:
         raise ValueError(f"vectors holds vectors of the lengths {sorted(lengths)}; all must have the same.")
     known = np.array(arrays)
-    table = rng.normal(known.mean(axis=0), known.std(axis=0), (vocabulary_size, known.shape[1])).astype(np.float32)
+    table = rng.normal(known.mean(axis=0), _spread(known), (vocabulary_size, known.shape[1])).astype(np.float32)
     found = np.zeros(vocabulary_size, bool)
     rows = [vocabulary[word] for word in given]
     table[rows], found[rows] = known, True
     table[PADDING] = 0
     return WordVectors(table, found, max(1, len(vocabulary)))
+
+
+def _spread(known: np.ndarray) -> np.ndarray:
+    """Deviation in each dimension, never 0: words without a vector must not all be one word, as with a single known one."""
+    return np.where(np.ptp(known, axis=0) > 0, known.std(axis=0), known.std() if np.ptp(known) > 0 else 1.0)
 
 
 def _vector(word: str, vector: Any) -> np.ndarray:

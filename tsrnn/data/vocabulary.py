@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 4
+MOST = np.iinfo(np.int32).max  # of an id
 SPECIAL = ("[PAD]", "[START]", "[OOV]", "[UNUSED]")  # what ids below FIRST_WORD are called
 
 # What Keras' tokenizer leaves together: everything but ASCII blanks and its filter characters, which are ASCII's punctuation
@@ -224,7 +225,7 @@ def check_vocabulary(vocabulary: Any, max_tokens: int | None = None) -> dict[str
     Raises
     ------
     ValueError
-        Nothing in it, words or ids twice, ids below 4.
+        Nothing in it, words or ids twice, ids below 4 or too large for int32.
     TypeError
         Words that are no strings, ids that are no whole numbers, or one string.
     """
@@ -241,6 +242,9 @@ def check_vocabulary(vocabulary: Any, max_tokens: int | None = None) -> dict[str
         if id_ < FIRST_WORD:
             raise ValueError(f"vocabulary has {word!r}: {id_}, but ids below {FIRST_WORD} are no words (padding, start, out of "
                              f"vocabulary, unused); add {FIRST_WORD - 1} to ranks that begin with 1.")
+        if int(id_) > MOST:
+            raise ValueError(f"vocabulary has {word!r}: {id_}, but ids are at most {MOST} (int32); number the words from "
+                             f"{FIRST_WORD} on.")
     known = dict(zip(words, map(int, ids)))
     if len(known) < len(words):
         twice = next(word for word, last in zip(words, ids) if known[word] != last)

@@ -41,7 +41,7 @@ class Explanation:
     score : float
         With two classes the log-odds of `target`, with more its log-probability.
     n_left_out : int
-        Words that `maxlen` cut off: the network does not see them.
+        Words that `maxlen` cut off, "[START]" not counted: the network does not see them.
     """
 
     words: list[str]
@@ -70,7 +70,7 @@ class Explanation:
         return self.to_html()
 
     def to_text(self, color: bool = False) -> str:
-        """For a terminal.
+        """For a terminal; control characters of the text, which it would obey, are blanks.
 
         Parameters
         ----------
@@ -78,7 +78,8 @@ class Explanation:
             All words on colours, by ANSI sequences (24 bit); else the strongest words with their contributions, plain.
         """
         if color:
-            return "\n".join([self._head(), " ".join(_ansi(word, shade) for word, shade in zip(self.words, self.shades))])
+            words = [_ansi(printable(word), shade) for word, shade in zip(self.words, self.shades)]
+            return "\n".join([self._head(), " ".join(words)])
         order = np.argsort(-self.contributions, kind="stable").tolist()
         speaking = [i for i in order if self.contributions[i] > 0][:_TOLD]
         against = [i for i in reversed(order) if self.contributions[i] < 0][:_TOLD]
@@ -88,11 +89,16 @@ class Explanation:
         return self.to_text()
 
     def _listed(self, positions: Sequence[int]) -> str:
-        return ", ".join(f"{self.words[i]} {self.contributions[i]:+.3g}" for i in positions) or "nothing"
+        return ", ".join(f"{printable(self.words[i])} {self.contributions[i]:+.3g}" for i in positions) or "nothing"
 
     def _head(self) -> str:
-        cut = f", {self.n_left_out} words cut off" if self.n_left_out else ""
-        return f"prediction {self.prediction}; {self.target} with probability {self.probability:.3f}{cut}"
+        cut = f", {self.n_left_out} word{'s' * (self.n_left_out > 1)} cut off" if self.n_left_out else ""
+        return printable(f"prediction {self.prediction}; {self.target} with probability {self.probability:.3f}{cut}")
+
+
+def printable(text: str) -> str:
+    """Someone else's text as one line without anything that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _span(word: str, value: float, shade: float) -> str:

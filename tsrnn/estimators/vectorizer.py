@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -38,8 +39,10 @@ class SequenceVectorizer(TransformerMixin, Parameterised):
 
     Ids follow Keras' IMDB data: 0 is padding, 1 the start of a text, 2 any word outside the vocabulary, 3 is not used; the most
     frequent word has id 4, and words of one frequency stand in alphabetical order.  By default tokens are those of Keras'
-    tokenizer: in lower case, split at blanks and ASCII punctuation except the apostrophe, so that ``"<br />"`` is the word
-    "br".  Parameters have the names and meanings of scikit-learn's `CountVectorizer` and of Keras' `pad_sequences`.
+    tokenizer: in lower case, split at ASCII's blanks and punctuation except the apostrophe, so that ``"<br />"`` is the word
+    "br".  Signs beyond ASCII do not split: no-break spaces, curly quotes, dashes and the ellipsis stay in their words;
+    ``token_pattern=r"[\\w']+"`` takes letters, digits and apostrophes alone.  Parameters have the names and meanings of
+    scikit-learn's `CountVectorizer` and of Keras' `pad_sequences`.
 
     {parameters}
 
@@ -208,7 +211,7 @@ class SequenceVectorizer(TransformerMixin, Parameterised):
     def _learn(self, raw_documents) -> Encoded:
         """Sets the vocabulary; the ids of the texts."""
         self._validate_params()
-        given = None if self.vocabulary is None else check_vocabulary(self.vocabulary, self.max_tokens)
+        given = None if self.vocabulary is None else self._given(self.vocabulary)
         self._warn_of_contradictions(given or ())
         documents = self._tokens(raw_documents)
         if given is None:
@@ -218,6 +221,15 @@ class SequenceVectorizer(TransformerMixin, Parameterised):
         self.vocabulary_ = vocabulary
         self.vocabulary_size_ = max(vocabulary.values()) + 1
         return encoded
+
+    def _given(self, vocabulary: Any) -> dict[str, int]:
+        """The vocabulary that is given, up to `max_tokens`."""
+        words = vocabulary if isinstance(vocabulary, Collection) else list(vocabulary)
+        given = check_vocabulary(words, self.max_tokens)
+        if len(given) < len(words):
+            _warn(f"{len(words) - len(given)} of {len(words)} words of the given vocabulary have ids from "
+                  f"max_tokens={self.max_tokens} on and are left out; max_tokens=None keeps all.")
+        return given
 
     def _tokens(self, raw_documents) -> Iterator[list[str]]:
         """The tokens of each text, when they are asked for."""
