@@ -26,6 +26,7 @@ import _coverage
 import _data
 import _forecasting
 import _m4_tasks
+import _text_tasks
 import numpy as np
 from _results import Result, describe
 from sklearn.exceptions import ConvergenceWarning
@@ -120,6 +121,7 @@ TASKS: dict[str, Callable[[Iterable[int]], Result | list[Result]]] = {
     "shanghai": _forecasting.shanghai,
     "stocks505": _forecasting.stocks505,
     "m4-hourly": _m4_tasks.hourly,
+    "imdb": _text_tasks.imdb,
     "coverage": lambda seeds: _coverage.simulated(seeds) + _coverage.etth1(seeds) + _m4_tasks.coverage(seeds),
 }
 

@@ -12,7 +12,7 @@ from tsrnn.data.vocabulary import FIRST_WORD, PADDING, Encoded
 WINDOW = 5        # words to each side
 SMOOTHING = 0.75  # power of the contexts' frequencies: rare ones would look more telling than they are
 ROUNDS = 4        # of the power iteration
-DEVIATION = 0.1   # of all numbers from 0, of about the size as in an embedding that is drawn
+DEVIATION = 0.3   # of all numbers from 0: training changes larger ones less, relatively, and learns less by heart
 
 
 def cooccurrence_vectors(encoded: Encoded, size: int, dim: int, seed: int) -> np.ndarray:

@@ -39,7 +39,7 @@ class TextClassifier(
         ClassifierMixin, CallbackSupportMixin, Parameterised,
         without=("vocabulary_size", "embedding_weights", "return_sequences", "n_channels", "layers"),
         defaults={"max_tokens": 20_000, "maxlen": 400, "cell": "gru", "bidirectional": True, "pooling": "max",
-                  "mask_zero": True, "dropout": 0.5, "input_dropout": 0.5, "batch_size": 64, "max_iter": 20,
+                  "mask_zero": True, "dropout": 0.5, "input_dropout": 0.5, "batch_size": 32, "max_iter": 20,
                   "early_stopping": True, "n_iter_no_change": 3, "dtype": "float32"}):
     """Recurrent network for classification of texts: `SequenceVectorizer` and `SequenceClassifier` in one estimator.
 
