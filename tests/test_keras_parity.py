@@ -24,6 +24,7 @@ PER_CELL = pytest.mark.parametrize("cell", CELLS)
 def classifier(cell, batch, vocabulary=VOCABULARY, embedding=EMBEDDING, units=UNITS, **options):
     """The tutorial's network without dropout; Keras' LSTM has one bias, its GRU two."""
     inner = LSTM(units, recurrent_bias=False) if cell == "lstm" else GRU(units)
+    options = {"dtype": "float64"} | options
     return SequenceClassifier(layers=[Embedding(vocabulary, embedding), Bidirectional(inner), Dense(1)], batch_size=batch,
                               learning_rate_init=1e-3, epsilon=EPSILON, clip_norm=None, shuffle=False, **options)
 

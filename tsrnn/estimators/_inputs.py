@@ -152,8 +152,13 @@ def depth(X: Any) -> int:
 
 def _float_type(X: Any) -> type:
     """float32 where X is float32 throughout, else float64."""
+    return np.float32 if _is_all(X, np.float32) else np.float64
+
+
+def _is_all(X: Any, float_type: type) -> bool:
+    """Whether X, all columns of a frame, have this type."""
     kinds = list(X.dtypes) if hasattr(X, "dtypes") and np.iterable(X.dtypes) else [getattr(X, "dtype", None)]
-    return np.float32 if kinds and all(kind == np.float32 for kind in kinds) else np.float64
+    return bool(kinds) and all(kind == float_type for kind in kinds)
 
 
 def _kind_message(estimator, found: str, fitted: str | None) -> str:
@@ -254,7 +259,8 @@ def _check_blocks(estimator, X: Blocks, vocabulary_size: int | None) -> Checked:
 
 def _check_ids(estimator, X: Any, vocabulary_size: int) -> Checked:
     """Token ids, (n, T) or n sequences (T_i,)."""
-    float_type = _float_type(X)  # of predictions: ids have none, so float64 unless somebody made them float32
+    # ids have no digits to lose
+    float_type = np.dtype(estimator.dtype or (np.float64 if _is_all(X, np.float64) else np.float32)).type
     if is_ragged(X):
         arrays = _sequence_arrays(estimator, X)
         if {a.ndim for a in arrays} != {1}:

@@ -134,7 +134,7 @@ class SequenceParameters(Parameterised):
     # ---- running
     dtype: str | type | None = param(
         None, [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64}), None],
-        "Float type of the computation; None takes that of X.")
+        "Float type of the computation; None takes that of X, and for token ids float32.")
     n_jobs: int | None = param(
         None, [POSITIVE_INT, Interval(Integral, None, -1, closed="right"), None],
         "Threads, as in joblib; None takes all cores, or one inside a parallel worker.  It never changes a bit.")
