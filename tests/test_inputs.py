@@ -345,6 +345,22 @@ def test_training_says_how_many_ids_there_are():
         LSTMClassifier((2,), embedding_dim=2).partial_fit([[1, 2]], [0], classes=[0, 1])
 
 
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_given_vectors_say_how_many_ids_there_are(rows):
+    settings = {"embedding_dim": 2, "embedding_weights": np.full((rows, 2), 0.5), "max_iter": 1}
+    with pytest.raises(ValueError, match=f"contains the id {rows}, but vocabulary_size={rows} allows 0 to {rows - 1}"):
+        LSTMClassifier((2,), **settings).fit([[0, rows], [0, 0]], [0, 1])
+    model = LSTMClassifier((2,), **settings).fit([[0, rows - 1], [0, 0]], [0, 1])
+    assert model.weights_["embedding_0.W"].shape == (rows, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predictions_of_ids_have_the_networks_type(dtype):
+    model = LSTMClassifier((2,), embedding_dim=2, max_iter=1, dtype=dtype).fit([[0, 1], [1, 0]], [0, 1])
+    for X in ([[0, 1]], np.array([[0, 1]], np.int64), np.array([[0.0, 1.0]])):
+        assert model.predict_proba(X).dtype == dtype
+
+
 @pytest.mark.parametrize("later", [1, 3, 4])
 def test_a_fitted_network_knows_its_channels(later):
     X = np.random.default_rng(0).normal(size=(20, 12))

@@ -79,7 +79,8 @@ class Layer(recurrent.Layer):
             self.drop = None
         elif self.change.startswith("d_"):
             at = ("d_W_ih", "d_W_hh", "d_b_ih", "d_b_hh").index(self.change)
-            self.grads[at] = LastOnly(self.grads[at]) if self.grads else None
+            if self.grads:  # prediction has none
+                self.grads[at] = LastOnly(self.grads[at])
 
 
 class LastOnly:

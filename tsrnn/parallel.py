@@ -11,7 +11,8 @@ import numbers
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
@@ -109,6 +110,20 @@ def _in_dask() -> bool:
     except (ValueError, AttributeError):
         return False
     return True
+
+
+# ---------------------------------------------------------------------------------------------------- others' threads
+
+_blas_turn = threading.Lock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS has one thread; that is a setting of the whole process, so callers take turns."""
+    from threadpoolctl import threadpool_limits
+
+    with _blas_turn, threadpool_limits(1, "blas"):
+        yield
 
 
 # ---------------------------------------------------------------------------------------------------- the team

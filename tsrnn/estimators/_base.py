@@ -188,6 +188,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         network, theta = self._network, self._state.theta
         checked = check_input(self, X, vocabulary_size=vocabulary_size(network), dtype=theta.dtype.type, kind=self._kind,
                               channels=n_channels(network))
+        if self._kind == "ids":  # which have no type of their own
+            checked = checked._replace(float_type=theta.dtype.type)
         samples: Samples
         if is_blocks(X):
             layout, real = blocks_layout(network, checked, X), None

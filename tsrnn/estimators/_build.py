@@ -25,7 +25,7 @@ def layers_from_parameters(estimator, n_outputs: int) -> list[kinds.Layer]:
     e = estimator
     network: list[kinds.Layer] = []
     if e.embedding_dim is not None:
-        network.append(kinds.Embedding(e.vocabulary_size, e.embedding_dim, e.mask_zero, e.train_embedding))
+        network.append(kinds.Embedding(_table_rows(e) or 0, e.embedding_dim, e.mask_zero, e.train_embedding))
     pooling = kinds.MaxPooling1D if e.pool == "max" else kinds.AveragePooling1D
     for filters in sizes(e, "conv_filters"):
         network.append(kinds.Conv1D(filters, e.conv_kernel_size, e.conv_padding, e.conv_activation))
@@ -60,12 +60,18 @@ def wanted_vocabulary(estimator) -> int | None:
         return first.vocabulary_size if isinstance(first, kinds.Embedding) else None
     if estimator.embedding_dim is None:
         return None
-    return MOST_IDS if is_open(estimator) else estimator.vocabulary_size
+    return MOST_IDS if is_open(estimator) else _table_rows(estimator)
 
 
 def is_open(estimator) -> bool:
-    """Whether the training data say how many ids there are."""
-    return estimator.layers is None and estimator.embedding_dim is not None and estimator.vocabulary_size is None
+    """Whether the training data say how many ids there are: nobody else does."""
+    return estimator.layers is None and estimator.embedding_dim is not None and _table_rows(estimator) is None
+
+
+def _table_rows(estimator) -> int | None:
+    if estimator.vocabulary_size is not None or estimator.embedding_weights is None:
+        return estimator.vocabulary_size
+    return (*np.shape(estimator.embedding_weights), 1)[0]
 
 
 def set_embedding(network: Network, theta: np.ndarray, weights: Any) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.utils.extmath import randomized_svd
-from threadpoolctl import threadpool_limits
 
 from tsrnn.data.vocabulary import FIRST_WORD, PADDING, Encoded
+from tsrnn.parallel import one_blas_thread
 
 WINDOW = 5        # words to each side
 SMOOTHING = 0.75  # power of the contexts' frequencies: rare ones would look more telling than they are
 ROUNDS = 4        # of the power iteration
-DEVIATION = 0.3   # of all numbers from 0: training changes larger ones less, relatively, and learns less by heart
+DECIMALS = 4
+DEVIATION = 0.1   # of all numbers from 0, about as in an embedding that is drawn
 
 
 def cooccurrence_vectors(encoded: Encoded, size: int, dim: int, seed: int) -> np.ndarray:
@@ -34,19 +35,20 @@ def cooccurrence_vectors(encoded: Encoded, size: int, dim: int, seed: int) -> np
     Notes
     -----
     O. Levy, Y. Goldberg, I. Dagan (2015).  Improving Distributional Similarity with Lessons Learned from Word Embeddings.
-    TACL 3, 211-225: weights 1 / distance, contexts smoothed, square roots of the singular values.  The same bits whatever the
-    number of threads: BLAS has one.
+    TACL 3, 211-225: weights 1 / distance, contexts smoothed, square roots of the singular values.
+
+    The bits of BLAS depend on its threads, so it has one; rounding hides what another library may do to them meanwhile.
     """
     rng = np.random.default_rng(seed)
     table = rng.normal(0, DEVIATION, (size, dim)).astype(np.float32)
     information = _information(_counts(encoded, size))
     rank = min(dim, size - 1)
     if information.nnz and rank > 0:
-        with threadpool_limits(1, "blas"):
+        with one_blas_thread():
             words, strengths, _ = randomized_svd(information, rank, n_iter=ROUNDS, random_state=seed % 2**32)
         known, n_real = np.diff(information.indptr) > 0, np.count_nonzero(strengths > strengths[0] * 1e-5)
         factors = (words * np.sqrt(strengths))[known, :n_real]
-        table[known, :n_real] = factors * (DEVIATION / np.sqrt(np.mean(factors**2)))
+        table[known, :n_real] = np.round(factors * (DEVIATION / np.sqrt(np.mean(factors**2))), DECIMALS)
     table[PADDING] = 0
     return table
 
@@ -71,4 +73,4 @@ def _information(counts: csr_matrix) -> csr_matrix:
     pairs = counts.tocoo()
     value = np.log(pairs.data / (total[pairs.row] * context[pairs.col]))
     likelier = value > 0
-    return csr_matrix((value[likelier].astype(np.float32), (pairs.row[likelier], pairs.col[likelier])), shape=counts.shape)
+    return csr_matrix((value[likelier], (pairs.row[likelier], pairs.col[likelier])), shape=counts.shape)

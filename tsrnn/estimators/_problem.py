@@ -109,7 +109,9 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
     if not train.totals.any():
         raise ValueError("Sample weights, times class weights, must contain at least one non-zero number at a real step.")
     has_validation = validation.X is not None or validation.y is not None
-    parts = split_rows(estimator, layout, objective.numbers, seed) if estimator.early_stopping and not has_validation else None
+    parts = None
+    if estimator.early_stopping and not has_validation:
+        parts = split_rows(estimator, layout, objective.numbers, seed, train.totals, plain.totals)
     if is_open(estimator):
         size = known_ids if resume and known_ids else _count_ids(estimator, train, parts)
         estimator, ids = _closed(estimator, size), np.where(train.ids < size, train.ids, np.int32(UNKNOWN))
@@ -130,15 +132,11 @@ def prepare(estimator, X: Any, y: Any, sample_weight: Any, validation: Validatio
 
 def _count_ids(estimator, train: Data, parts: tuple[np.ndarray, np.ndarray] | None) -> int:
     """Rows of an embedding that nobody has counted: up to the largest id that is learnt from, and those that are no words."""
-    if estimator.embedding_weights is not None:
-        return len(estimator.embedding_weights)
     counts = train.totals > 0
     if parts is not None:
         counts[parts[1]] = False
     largest = int(np.maximum.reduceat(train.ids, train.starts)[counts].max(initial=UNKNOWN))
-    if largest >= MOST_COUNTED:
-        raise ValueError(f"X contains the id {largest}, and an embedding has a row for each id up to the largest; number words "
-                         "without holes, or give vocabulary_size where there are so many.")
+    check_largest(largest, "vocabulary_size")
     return largest + 1
 
 
@@ -302,18 +300,36 @@ def vocabulary_size(network: Network) -> int | None:
     return network.embedding.vocabulary_size if network.embedding is not None else None
 
 
-def split_rows(estimator, layout: Layout, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Samples to learn from and to stop by, as `MLPClassifier` parts them: at random, with equal shares of the classes (n,)."""
+def split_rows(estimator, layout: Layout, classes: np.ndarray | None, seed: int, weights: np.ndarray,
+               weights_val: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Samples to learn from and to stop by, as `MLPClassifier` parts them: at random, with equal shares of the classes (n,).
+
+    The weights (n,) are those of the samples in training and in validation: neither part may have none.
+    """
+    what = (f"early_stopping=True sets validation_fraction={estimator.validation_fraction} of {layout.n} samples aside, "
+            "which fails: {}.  Pass more samples, another validation_fraction, X_val and y_val, or early_stopping=False.")
+    classes = classes if layout.steps is None else None
     try:
-        train_rows, val_rows = train_test_split(
-            np.arange(layout.n), test_size=estimator.validation_fraction, random_state=np.random.RandomState(seed),
-            stratify=classes if layout.steps is None else None)
+        train_rows, val_rows = train_test_split(np.arange(layout.n), test_size=estimator.validation_fraction,
+                                                random_state=np.random.RandomState(seed), stratify=classes)
     except ValueError as error:
-        raise ValueError(f"early_stopping=True sets validation_fraction={estimator.validation_fraction} of {layout.n} samples "
-                         f"aside, which fails: {error}  Pass more samples, X_val and y_val, or early_stopping=False.") from None
+        raise ValueError(what.format(str(error).rstrip(". "))) from None
+    if classes is not None and len(np.unique(classes[train_rows])) < len(np.unique(classes)):
+        raise ValueError(what.format("no sample of a class is left to learn from"))
     if len(val_rows) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    for part, name in ((weights[train_rows], "training"), (weights_val[val_rows], "validation")):
+        if not part.any():
+            raise ValueError(f"The sample weights of the {name} part are all zero; give more samples a weight, or use another "
+                             "random_state, or pass X_val and y_val.")
     return train_rows, val_rows
+
+
+def check_largest(largest: int, parameter: str) -> None:
+    """Raises ValueError where an embedding that nobody has given a size would be huge."""
+    if largest >= MOST_COUNTED:
+        raise ValueError(f"X contains the id {largest}, and an embedding has a row for each id up to the largest; number words "
+                         f"without holes, or give {parameter} where there are so many.")
 
 
 def _with_split(checker, problem: Problem, plain: Data, objective: Objective, layout: Layout, real: np.ndarray | None,
@@ -325,10 +341,6 @@ def _with_split(checker, problem: Problem, plain: Data, objective: Objective, la
     train_rows, val_rows = parts
     assert isinstance(problem.train, Data)  # blocks are not split
     train, val = batches.take(problem.train, train_rows), batches.take(plain, val_rows)
-    for part, name in ((train, "training"), (val, "validation")):
-        if not part.totals.any():
-            raise ValueError(f"The sample weights of the {name} part are all zero; give more samples a weight, or use another "
-                             "random_state, or pass X_val and y_val.")
     chosen = layout.rows_of(val_rows)
     part_layout = layout._replace(n=len(val_rows), steps=None if layout.steps is None else layout.steps[val_rows])
     score = _score(checker, problem.network, objective.rows[chosen], val, part_layout, None if real is None else real[chosen])

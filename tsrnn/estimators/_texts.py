@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import _safe_indexing
 
 from tsrnn.data.vocabulary import FIRST_WORD, PADDING, SPECIAL, START, UNKNOWN, Encoded, check_documents, pad, split
+from tsrnn.estimators._problem import check_largest
 from tsrnn.estimators.vectorizer import SequenceVectorizer
 
 
 def sized(X: Any) -> Any:
     """X, or the list of what a generator gives.  Raises ValueError or TypeError where X is one text, or no collection."""
-    if isinstance(X, (str, bytes)) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) == 0:
+    if isinstance(X, (str, bytes, Mapping, Set)) or not hasattr(X, "__iter__") or getattr(X, "ndim", 1) == 0:
         check_documents(X)  # raises
-    return X if isinstance(X, (Sequence, Mapping)) or hasattr(X, "shape") else list(X)
+    return X if isinstance(X, Sequence) or hasattr(X, "shape") else list(X)
+
+
+def check_whole(X: Any) -> None:
+    """Raises what is wrong with a text or with ids, under its number in the whole of X: later X comes in parts."""
+    if is_ids(X):
+        read_ids(X)
+    else:
+        for _ in check_documents(X):
+            pass
 
 
 class Learnt(NamedTuple):
@@ -44,6 +54,8 @@ def learn_ids(X: Any, counts: np.ndarray, vectorizer: SequenceVectorizer, partia
         raise ValueError("partial_fit on ids must know how many there are; give max_tokens, the largest id plus one.")
     else:
         size = int(known.ids.max(initial=FIRST_WORD)) + 1
+        if vectorizer.max_tokens is None:
+            check_largest(size - 1, "max_tokens")
         if vectorizer.max_tokens is not None:
             size = vectorizer.max_tokens if partial else min(size, vectorizer.max_tokens)
     return Learnt(in_form(encoded, vectorizer, size), _within(known, size), size)

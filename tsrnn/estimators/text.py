@@ -24,7 +24,7 @@ from tsrnn.estimators._inputs import about
 from tsrnn.estimators._params import POSITIVE_INT
 from tsrnn.estimators._problem import Validation, split_rows
 from tsrnn.estimators._telling import check_unchanged
-from tsrnn.estimators._texts import Learnt, encode_any, is_ids, learn_ids, learn_texts, name_tokens, sized
+from tsrnn.estimators._texts import Learnt, check_whole, encode_any, is_ids, learn_ids, learn_texts, name_tokens, sized
 from tsrnn.estimators.sequence import SequenceClassifier
 from tsrnn.estimators.vectorizer import SequenceVectorizer
 
@@ -40,7 +40,7 @@ class TextClassifier(
         without=("vocabulary_size", "embedding_weights", "return_sequences", "n_channels", "layers"),
         defaults={"max_tokens": 20_000, "maxlen": 400, "cell": "gru", "bidirectional": True, "pooling": "max",
                   "mask_zero": True, "dropout": 0.5, "input_dropout": 0.5, "batch_size": 32, "max_iter": 20,
-                  "early_stopping": True, "n_iter_no_change": 3, "dtype": "float32"}):
+                  "early_stopping": True, "n_iter_no_change": 5, "dtype": "float32"}):
     """Recurrent network for classification of texts: `SequenceVectorizer` and `SequenceClassifier` in one estimator.
 
     Two classes share one output with a sigmoid, more have a softmax.  All parameters of both are parameters here, but those
@@ -152,11 +152,15 @@ class TextClassifier(
         if not (resume or partial) and len(np.unique(y)) < 2:
             raise ValueError(f"y contains 1 class(es), while a minimum of 2 classes is required by {type(self).__name__}; pass "
                              "texts of all classes.")
+        check_whole(X)
         weights, seed = _targets.check_weights(sample_weight, layout), self._seed if resume else draw_seed(self.random_state)
         X_val, y_val, weights_val = validation
-        if self.early_stopping and not partial and X_val is None and y_val is None:
+        if X_val is not None:
+            with about("X_val"):
+                check_whole(X_val := sized(X_val))
+        elif self.early_stopping and not partial and y_val is None and weights_val is None:
             # parted here already: the words of texts to stop by are as little known as those of later ones
-            rows, others = split_rows(self, layout, y, seed)
+            rows, others = split_rows(self, layout, y, seed, weights, weights)
             X_val, y_val, weights_val = _safe_indexing(X, others), y[others], weights[others]
             X, y, weights = _safe_indexing(X, rows), y[rows], weights[rows]
         fitted: dict[str, Any] = {"_seed": seed}
@@ -174,8 +178,7 @@ class TextClassifier(
             dim = self.embedding_dim or EMBEDDING_DIM if table is None else table.shape[1]
             classifier = SequenceClassifier(**self._network_parameters(size, dim, seed), embedding_weights=table)
         if X_val is not None:
-            with about("X_val"):
-                X_val = encode_any(sized(X_val), vectorizer, size)
+            X_val = encode_any(X_val, vectorizer, size)
         hand_on(self, classifier)
         if partial:
             classifier.partial_fit(ids, y, weights, classes)
@@ -207,14 +210,19 @@ class TextClassifier(
     def _table(self, vectorizer: SequenceVectorizer, learnt: Learnt, seed: int,
                partial: bool) -> tuple[np.ndarray | None, float | None]:
         """The embedding's table, and the share of words that have a vector; None where it is drawn."""
-        if self.vectors is None or self.vectors == NEIGHBOURS and partial:
-            return None, None
-        if self.vectors == NEIGHBOURS:
+        vectors = self.vectors
+        if isinstance(vectors, str) and vectors == NEIGHBOURS:
+            if partial:
+                return None, None
             return cooccurrence_vectors(learnt.encoded, learnt.size, self.embedding_dim or EMBEDDING_DIM, seed), None
+        if vectors is None:
+            return None, None
+        if isinstance(vectors, (str, os.PathLike)) and not os.path.exists(vectors):
+            raise FileNotFoundError(f'vectors={vectors!r} is no file; give the path of one, a mapping, "{NEIGHBOURS}" or None.')
         if not hasattr(vectorizer, "vocabulary_"):
             raise ValueError("vectors are found by words, and X holds ids; give the parameter vocabulary, word to id, or "
                              "pass texts.")
-        found = make_table(self.vectors, vectorizer.vocabulary_, learnt.size, np.random.default_rng([seed, VECTORS]))
+        found = make_table(vectors, vectorizer.vocabulary_, learnt.size, np.random.default_rng([seed, VECTORS]))
         if self.embedding_dim not in (None, found.table.shape[1]):
             raise ValueError(f"embedding_dim={self.embedding_dim}, but vectors has {found.table.shape[1]} numbers a word; "
                              "leave embedding_dim at None.")
