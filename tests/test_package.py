@@ -79,6 +79,11 @@ def test_lists_of_names_agree():
     assert len(ESTIMATORS) == 11  # ten of sequences, one of texts
 
 
+def test_lists_of_data_sets_agree():
+    assert tsrnn.datasets.__all__ == sorted(tsrnn.datasets._MODULE_OF)
+    assert all(getattr(tsrnn.datasets, name) is not None for name in tsrnn.datasets.__all__)
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimators_say_where_they_come_from(name):
     assert getattr(tsrnn, name).__name__ == name

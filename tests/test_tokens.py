@@ -4,9 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+from gradcheck import analytic, central_difference, make_engine
 
 from tsrnn import SequenceClassifier, SequenceRegressor
 from tsrnn.backends import contract as c
+from tsrnn.backends.cpu.recurrent import SLICE_BYTES
 from tsrnn.engine import Engine
 from tsrnn.layers import GRU, LSTM, RNN, Activation, Bidirectional, Dense, Dropout, Embedding, GlobalMaxPooling1D
 from tsrnn.network import Network
@@ -146,6 +148,34 @@ def test_what_training_leaves_changes_no_prediction(rate):
             engine.gradient(long, np.arange(n), c.random_key(0, 0), np.zeros(network.n_params))
             for data in (short, long):
                 np.testing.assert_array_equal(engine.predict(data), Engine(network, theta, team).predict(data))
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("both", [False, True], ids=["one", "both"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_slices_of_padding_add_nothing(cell, both, padding):
+    """Long enough for several slices, the first or last of which are padding in every row: as the same tokens alone."""
+    steps, long = 12, 700
+    layer = CELLS[cell](8, return_sequences=True)
+    stack = [Bidirectional(layer) if both else layer, CELLS[cell](4)]
+    network = Network([Embedding(V, E, True), Activation("linear"), *stack, Dense(2)], (None,))
+    assert 16 * 8 * 8 * long > 2 * SLICE_BYTES, "in float64 even the narrowest cell has more than one slice"
+    alone = make_ids(20, "none")[:, np.arange(steps) % T]
+    padded = np.zeros((20, long), np.int32)
+    padded[:, slice(long - steps, None) if padding == "pre" else slice(steps)] = alone
+    found = []
+    for ids in (alone, padded):
+        shape = {"starts": np.arange(20) * ids.shape[1], "lengths": np.full(20, ids.shape[1])}
+        data = make_data(ids, 2, np.float64)._replace(**shape)
+        engine = make_engine(network)
+        analytic(engine, data._replace(ids=np.full(ids.size, 7, np.int32)))  # leaves something everywhere in the memory
+        loss, gradient = analytic(engine, data)
+        found.append((loss, gradient, engine.predict(data)))
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+    direction = np.random.default_rng(1).normal(size=network.n_params)
+    slope = central_difference(lambda: analytic(engine, data)[0], engine.theta, direction)
+    assert slope == pytest.approx(gradient @ direction, rel=1e-6)
 
 
 # ----------------------------------------------------------------------------------------------------------------- frozen

@@ -217,7 +217,9 @@ def _plain(text: str) -> Text:
     """Someone else's text: no colours, and nothing that a terminal would obey."""
     from rich.text import Text
 
-    return Text("".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text))
+    from tsrnn.estimators._explain import printable
+
+    return Text("\n".join(map(printable, text.split("\n"))))
 
 
 def _ansi(text: str) -> Text:

@@ -12,7 +12,7 @@ from tsrnn.parallel import one_blas_thread
 WINDOW = 5        # words to each side
 SMOOTHING = 0.75  # power of the contexts' frequencies: rare ones would look more telling than they are
 ROUNDS = 4        # of the power iteration
-DECIMALS = 4
+DECIMALS = 4      # kept of each number
 DEVIATION = 0.1   # of all numbers from 0, about as in an embedding that is drawn
 
 

@@ -259,8 +259,7 @@ def _check_blocks(estimator, X: Blocks, vocabulary_size: int | None) -> Checked:
 
 def _check_ids(estimator, X: Any, vocabulary_size: int) -> Checked:
     """Token ids, (n, T) or n sequences (T_i,)."""
-    # ids have no digits to lose
-    float_type = np.dtype(estimator.dtype or (np.float64 if _is_all(X, np.float64) else np.float32)).type
+    float_type = np.float64 if _is_all(X, np.float64) else np.float32  # ids have no digits to lose
     if is_ragged(X):
         arrays = _sequence_arrays(estimator, X)
         if {a.ndim for a in arrays} != {1}:

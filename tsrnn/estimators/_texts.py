@@ -56,7 +56,7 @@ def learn_ids(X: Any, counts: np.ndarray, vectorizer: SequenceVectorizer, partia
         size = int(known.ids.max(initial=FIRST_WORD)) + 1
         if vectorizer.max_tokens is None:
             check_largest(size - 1, "max_tokens")
-        if vectorizer.max_tokens is not None:
+        else:
             size = vectorizer.max_tokens if partial else min(size, vectorizer.max_tokens)
     return Learnt(in_form(encoded, vectorizer, size), _within(known, size), size)
 

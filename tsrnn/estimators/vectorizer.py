@@ -227,7 +227,7 @@ class SequenceVectorizer(TransformerMixin, Parameterised):
         words = vocabulary if isinstance(vocabulary, Collection) else list(vocabulary)
         given = check_vocabulary(words, self.max_tokens)
         if len(given) < len(words):
-            _warn(f"{len(words) - len(given)} of {len(words)} words of the given vocabulary have ids from "
+            warn(f"{len(words) - len(given)} of {len(words)} words of the given vocabulary have ids from "
                   f"max_tokens={self.max_tokens} on and are left out; max_tokens=None keeps all.")
         return given
 
@@ -255,16 +255,16 @@ class SequenceVectorizer(TransformerMixin, Parameterised):
     def _warn_of_contradictions(self, given: Collection[str]) -> None:
         """Warns of parameters without effect, in scikit-learn's words."""
         if self.tokenizer is not None and self.token_pattern != TOKEN_PATTERN:
-            _warn("The parameter 'token_pattern' will not be used since 'tokenizer' is not None")
+            warn("The parameter 'token_pattern' will not be used since 'tokenizer' is not None")
         analyze = self.build_analyzer()
         find = analyze._replace(stop_words=frozenset())
         missed = sorted({token for word in analyze.stop_words for token in find(word)} - analyze.stop_words)
         if missed:
-            _warn("Your stop_words may be inconsistent with your preprocessing. Tokenizing the stop words generated tokens "
+            warn("Your stop_words may be inconsistent with your preprocessing. Tokenizing the stop words generated tokens "
                   f"{missed} not in stop_words.")
         upper = [word for word in given if word != word.lower()] if self.lowercase else []
         if upper:
-            _warn(f"Upper case characters found in vocabulary while 'lowercase' is True: {len(upper)} of {len(given)} words, "
+            warn(f"Upper case characters found in vocabulary while 'lowercase' is True: {len(upper)} of {len(given)} words, "
                   f"{upper[0]!r} the first. These entries will not be matched with any documents")
 
     def __sklearn_tags__(self):
@@ -273,7 +273,3 @@ class SequenceVectorizer(TransformerMixin, Parameterised):
         tags.input_tags.two_d_array = False
         tags.requires_fit = self.vocabulary is None
         return tags
-
-
-def _warn(message: str) -> None:
-    warn(message)

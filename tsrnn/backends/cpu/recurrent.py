@@ -304,11 +304,12 @@ def _slice_gradients(row, B, first, steps, active, drop, mem, packed, grads):
         matmul_tn(mem, h, n * h_ld, mem, z, n * width, grads, row[c.PARAM] + F * columns, columns, H, columns, steps)
     elif active:
         matmul_tn(mem, h, h_ld, mem, z, width, grads, row[c.PARAM] + F * columns, columns, H, columns, rows)
-    x = first * n * F
-    if active and row[c.SLOTS] == c.NONE:
-        _input_gradients(row, mem, packed, grads, row[c.X] * B + x, row[c.DX] * B + x, z, rows)
-    elif row[c.SLOTS] == c.NONE and row[c.DX] != c.NONE and not row[c.ADD_DX]:
-        _fill_zero(mem, row[c.DX] * B + x, rows * F)
+    if row[c.SLOTS] == c.NONE:
+        x = first * n * F
+        if active:
+            _input_gradients(row, mem, packed, grads, row[c.X] * B + x, row[c.DX] * B + x, z, rows)
+        elif row[c.DX] != c.NONE and not row[c.ADD_DX]:
+            _fill_zero(mem, row[c.DX] * B + x, rows * F)
 
 
 @jit
