@@ -298,7 +298,8 @@ def test_operations_and_columns_are_numbered_without_gaps():
     assert set(FORWARD) == set(range(c.N_OPS)) - {c.LOSS}
     row = [c.OP, c.REPEAT, c.T_IN, c.F_IN, c.T_OUT, c.F_OUT, c.X, c.Y, c.DX, c.DY, c.ADD_DX, c.X2, c.DX2, c.MASK_IN,
            c.MASK_OUT, c.PARAM, c.PACK, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.LD, c.COL, c.REVERSE, c.SEQUENCE,
-           c.CODE, c.KERNEL, c.PAD, c.STREAM, c.OPTION, c.ACT, c.SLOTS, c.TABLE, c.VOCABULARY]
+           c.CODE, c.KERNEL, c.PAD, c.STREAM, c.OPTION, c.ACT, c.SLOTS, c.TABLE, c.VOCABULARY,
+           c.KEEP, c.STEP, c.SLICE, c.SLICE_STEPS]
     assert row == list(range(c.N_COLUMNS))
     assert [cell.code for cell in c.CELLS] == list(range(len(c.CELLS)))
 

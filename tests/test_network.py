@@ -187,7 +187,8 @@ def test_buffers_lie_inside_the_memory_and_do_not_overlap(name):
         if row[c.OP] == c.RECURRENT:
             cell = c.CELLS[row[c.CODE]]
             buffers |= {c.H_SEQ: (T + 2) * row[c.LD] * r, c.C_SEQ: (T + 2) * H * r, c.WORK: T * cell.slots * H * r,
-                        c.H_DROP: (T + 1) * H * r, c.DH: 2 * H * r, c.DC: 2 * H * r}
+                        c.H_DROP: (T + 1) * H * r, c.DH: 2 * H * r, c.DC: H * r, c.STEP: cell.gates * H * r,
+                        c.SLICE: row[c.SLICE_STEPS] * (cell.slots * H + c.GAP) * r}
             if row[c.SEQUENCE]:
                 assert row[c.Y] == row[c.H_SEQ] + row[c.LD] * r
             else:
@@ -206,6 +207,7 @@ def test_nobody_computes_gradients_that_nobody_needs():
     assert list(rows[:, c.DX] == c.NONE) == [True, True, True, False, False]
     predict = Network([Dropout(0.5), LSTM(3), Dense(1)], (4, 2)).lower(4, np.float64, train=False, masked=False).plan.rows
     assert (predict[:, [c.DX, c.DY, c.DX2, c.DH, c.DC]] == c.NONE).all()
+    assert not predict[:, c.KEEP].any()
 
 
 def test_streams_of_random_numbers_do_not_depend_on_other_rates():

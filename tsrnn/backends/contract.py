@@ -84,13 +84,14 @@ X2, DX2 = 11, 12
 MASK_IN, MASK_OUT = 13, 14  # unit offsets into mask
 PARAM = 15     # offset of the operation's parameters in theta, and of their gradient in a gradient row
 PACK = 16      # offset into packed
-WORK = 17      # RECURRENT: gates (T, B, slots * H).  MAX_POOL, GLOBAL_MAX: unit offset of the winning steps in `indices`,
-               # (T_OUT, B, F) ints, NONE where no step is real.  IDS, EMBEDDING: unit offset of the ids in `indices`
+WORK = 17      # RECURRENT: gates (T, B, slots * H) where backward follows (KEEP), else of one step.  MAX_POOL, GLOBAL_MAX:
+               # unit offset of the winning steps in `indices`, (T_OUT, B, F) ints, NONE where no step is real.  IDS,
+               # EMBEDDING: unit offset of the ids in `indices`
 H_SEQ = 18     # RECURRENT: states h, (T + 2, B, LD), columns COL..COL+H: row t + 1 belongs to step t; row 0 holds h0 of a
                # forward layer and row T + 1 that of a reversed one.  With SEQUENCE the output Y *is* rows 1..T
 C_SEQ = 19     # LSTM: cell states c, (T + 2, B, H), same rows
 H_DROP = 20    # (T + 1, B, H): h_{t-1} * recurrent dropout mask, what really entered W_hh, and last the mask; NONE without
-DH, DC = 21, 22   # (2, B, H): running gradients, after backward those of h0 and c0; and room for one more
+DH, DC = 21, 22   # (2, B, H) and (B, H): running gradients, after backward those of h0 and c0; in DH room for one more
 LD, COL = 23, 24  # RECURRENT: row length and first column in H_SEQ, Y and DY: 2H and 0 | H in a concatenated pair
 REVERSE = 25   # 1: from the last step to the first
 SEQUENCE = 26  # RECURRENT: 1: Y is every step (T, B, LD); 0: Y (B, LD) is the state after the last step
@@ -101,9 +102,15 @@ STREAM = 30    # DROPOUT, RECURRENT (recurrent dropout): which counter-based ran
 OPTION = 31    # RECURRENT: 1: the initial states are in their rows already (else they are set to 0); IDS, DROPOUT: see there
 ACT = 32       # RECURRENT with cell RNN, DENSE, CONV, ACTIVATION: activation
 SLOTS = 33     # RECURRENT: unit offset in `indices` of the tokens' numbers: X and DX are (D, F) then; NONE without
-TABLE = 34     # RECURRENT with SLOTS: (D, slots * H): x parts of the distinct tokens; backward, their gate gradients
+TABLE = 34     # RECURRENT with SLOTS: (D, slots * H + GAP): x parts of the distinct tokens; backward, their gate gradients
 VOCABULARY = 35  # IDS with OPTION & 2: V; the last V of `indices` belong to it, zeros before and after
-N_COLUMNS = 36
+KEEP = 36      # RECURRENT: 1: WORK holds the gates of all steps
+STEP = 37      # RECURRENT: (B, gates * H): h parts of a step's gates
+SLICE = 38     # RECURRENT: (SLICE_STEPS, B, slots * H + GAP): x parts of the gates of some steps; backward, their gradients
+SLICE_STEPS = 39
+N_COLUMNS = 40
+
+GAP = 16  # floats between the rows of a table: rows of 4 KiB, one right behind the other, would share few lines of the cache
 
 # ---- cells: gates in the order of PyTorch.  The x part and the h part of the first `shared` gates are summed before the
 # activation; the other gates keep them apart (GRU, reset after).  Slots of WORK: the h part of all gates in order

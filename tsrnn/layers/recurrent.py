@@ -22,6 +22,7 @@ from tsrnn.layers.base import (
 )
 from tsrnn.layers.cells import CELLS
 
+SLICE = 4096  # gates a sample that are worked on at a time: 256 KiB for 16 samples in float32, which stays in the cache
 MERGES = {"concat": c.NONE, "sum": c.MERGE_SUM, "mul": c.MERGE_MUL, "ave": c.MERGE_AVE}
 
 
@@ -201,7 +202,8 @@ def lower_directions(layer: Recurrent, builder: Builder, value: Value, direction
     outs: list[Value] = []
     shared, after = ld > units, replace(value, slots=c.NONE)
     has_tokens = value.slots != c.NONE
-    table = builder.buffer(steps * cell.slots * units) if has_tokens else c.NONE  # one direction's at a time
+    table = builder.buffer(steps * (cell.slots * units + c.GAP)) if has_tokens else c.NONE  # one direction's at a time
+    slice_steps = min(steps, max(1, SLICE // (cell.slots * units * repeat)))
     for n, reverse in enumerate(directions):
         if n and shared:
             out, h_seq = outs[0], int(builder.rows[-1][c.H_SEQ])
@@ -218,10 +220,12 @@ def lower_directions(layer: Recurrent, builder: Builder, value: Value, direction
             MASK_OUT=c.NONE, PARAM=param + n * size, CODE=cell.code, REVERSE=int(reverse),
             SEQUENCE=int(layer.return_sequences), H_SEQ=h_seq,
             C_SEQ=builder.buffer((steps + 2) * units * repeat) if cell.has_cell_state else c.NONE,
-            WORK=builder.buffer(steps * cell.slots * units * repeat),
+            WORK=builder.buffer((steps if builder.train else 1) * cell.slots * units * repeat), KEEP=int(builder.train),
+            STEP=builder.buffer(cell.gates * units * repeat), SLICE_STEPS=slice_steps,
+            SLICE=builder.buffer(slice_steps * (cell.slots * units + c.GAP) * repeat),
             H_DROP=builder.buffer((steps + 1) * units * repeat) if recurrent_dropout else c.NONE,
             DH=builder.buffer(2 * units * repeat) if builder.train else c.NONE,
-            DC=builder.buffer(2 * units * repeat) if builder.train and cell.has_cell_state else c.NONE,
+            DC=builder.buffer(units * repeat) if builder.train and cell.has_cell_state else c.NONE,
             SLOTS=value.slots, TABLE=table,
             STREAM=builder.next_stream(), OPTION=int(keep_state), ACT=ACTIVATIONS[getattr(layer, "activation", "tanh")],
             # backward runs bottom to top: the last direction writes dx, those above it add to it

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from tsrnn.backends.cpu.activations import fma, sigmoid, tanh
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.activations import sigmoid_of, tanh_of
+from tsrnn.backends.cpu.pointwise import pointwise
 
 
-@jit
-def forward(gates, h_before, h_now):
-    """`gates` (4H): sums of r and z, h part and x part of n in; r, z, h part of n, n out."""
-    H = h_now.size
-    one = h_now.dtype.type(1)
-    r, z, hn, n = gates[:H], gates[H:2 * H], gates[2 * H:3 * H], gates[3 * H:4 * H]
-    r_z = gates[:2 * H]
-    for j in range(2 * H):
-        r_z[j] = sigmoid(r_z[j])
-    for j in range(H):
-        n[j] = tanh(fma(r[j], hn[j], n[j]))
-    for j in range(H):
-        h_now[j] = fma(z[j], h_before[j], (one - z[j]) * n[j])
+@pointwise
+def forward(units, gates, x_part, h_part, h_before, h_now, next_gates):
+    """Sums of r and z in two parts, h part and x part of n in (the bias of the h part lies with `x_part`); gates (4H: r, z, h
+    part of n, n) and h out; `h_part` is used up (0)."""
+    r, z, hn = (units.load(x_part, k) + units.load(h_part, k) for k in range(3))
+    r, z = sigmoid_of(r), sigmoid_of(z)
+    n = tanh_of(r.fma(hn, units.load(x_part, 3)))
+    for k, gate in enumerate((r, z, hn, n)):
+        units.prefetch(next_gates, k, write=True)
+        units.store(gate, gates, k)
+    for k in range(3):
+        units.clear(h_part, k)
+    units.store(z.fma(units.load(h_before), (1.0 - z) * n), h_now)
 
 
-@jit
-def backward(gates, h_before, dh):
-    """`gates`: as `forward` left them in; gradients of the sums of r and z, of h part and x part of n out.  `dh` becomes the
-    part of the earlier state's gradient that does not pass through W_hh."""
-    H = dh.size
-    one = dh.dtype.type(1)
-    r, z, hn, n = gates[:H], gates[H:2 * H], gates[2 * H:3 * H], gates[3 * H:4 * H]
-    for j in range(H):
-        update, candidate, d = z[j], n[j], dh[j]
-        z[j] = d * (h_before[j] - candidate) * update * (one - update)
-        n[j] = d * (one - update) * fma(-candidate, candidate, one)
-        dh[j] = d * update
-    for j in range(H):
-        reset, d = r[j], n[j]
-        r[j] = d * hn[j] * reset * (one - reset)
-        hn[j] = d * reset
+@pointwise
+def backward(units, gates, d_gates, h_before, dh, next_gates):
+    """`d_gates` (4H): gradients of the sums of r and z, of h part and x part of n out.  `dh` becomes the part of the earlier
+    state's gradient that does not pass through W_hh."""
+    r, z, hn, n = (units.load(gates, k) for k in range(4))
+    d_h = units.load(dh)
+    for k in range(4):
+        units.prefetch(next_gates, k)
+    d_n = d_h * (1.0 - z) * (-n).fma(n, 1.0)
+    units.store(d_n * hn * r * (1.0 - r), d_gates, 0)
+    units.store(d_h * (units.load(h_before) - n) * z * (1.0 - z), d_gates, 1)
+    units.store(d_n * r, d_gates, 2)
+    units.store(d_n, d_gates, 3)
+    units.store(d_h * z, dh)

@@ -1,51 +1,36 @@
-"""The LSTM's two pointwise bodies, for one sample and step; equations in `tsrnn.layers.LSTM`.
-
-Every loop touches few arrays, or LLVM gives up proving that they do not overlap and leaves it scalar.
-"""
+"""The LSTM's two pointwise bodies, for one sample and step; equations in `tsrnn.layers.LSTM`."""
 
 from __future__ import annotations
 
-from tsrnn.backends.cpu.activations import fma, sigmoid, tanh
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.activations import sigmoid_of, tanh_of
+from tsrnn.backends.cpu.pointwise import pointwise
 
 
-@jit
-def forward(gates, c_before, c_now, h_now):
-    """`gates` (4H): sums in, i f g o out."""
-    H = h_now.size
-    i, f, g, o = gates[:H], gates[H:2 * H], gates[2 * H:3 * H], gates[3 * H:4 * H]
-    i_f = gates[:2 * H]
-    for j in range(2 * H):
-        i_f[j] = sigmoid(i_f[j])
-    for j in range(H):
-        g[j] = tanh(g[j])
-    for j in range(H):
-        o[j] = sigmoid(o[j])
-    for j in range(H):
-        c_now[j] = fma(f[j], c_before[j], i[j] * g[j])
-    for j in range(H):
-        h_now[j] = o[j] * tanh(c_now[j])
+@pointwise
+def forward(units, gates, x_part, h_part, c_before, c_now, h_now, next_gates):
+    """Sums of the gates i f g o in two parts in; gates (4H), c and h out; `h_part` is used up (0)."""
+    i, f, g, o = (units.load(x_part, k) + units.load(h_part, k) for k in range(4))
+    i, f, g, o = sigmoid_of(i), sigmoid_of(f), tanh_of(g), sigmoid_of(o)
+    c = f.fma(units.load(c_before), i * g)
+    for k, gate in enumerate((i, f, g, o)):
+        units.prefetch(next_gates, k, write=True)
+        units.clear(h_part, k)
+        units.store(gate, gates, k)
+    units.store(c, c_now)
+    units.store(o * tanh_of(c), h_now)
 
 
-@jit
-def backward(gates, c_before, c_now, dh, dc, tanh_c):
-    """`gates`: i f g o in, gradients of their sums out; `dc` moves one step back, `dh` is used up (0)."""
-    H = dh.size
-    one = dh.dtype.type(1)
-    i, f, g, o = gates[:H], gates[H:2 * H], gates[2 * H:3 * H], gates[3 * H:4 * H]
-    for j in range(H):
-        tanh_c[j] = tanh(c_now[j])
-    for j in range(H):
-        dc[j] = fma(dh[j] * o[j], fma(-tanh_c[j], tanh_c[j], one), dc[j])
-    for j in range(H):
-        o[j] = dh[j] * tanh_c[j] * o[j] * (one - o[j])
-    for j in range(H):
-        input_gate, candidate = i[j], g[j]
-        i[j] = dc[j] * candidate * input_gate * (one - input_gate)
-        g[j] = dc[j] * input_gate * fma(-candidate, candidate, one)
-    for j in range(H):
-        forget, d = f[j], dc[j]
-        f[j] = d * c_before[j] * forget * (one - forget)
-        dc[j] = d * forget
-    for j in range(H):
-        dh[j] = 0
+@pointwise
+def backward(units, gates, d_gates, c_before, c_now, dh, dc, next_gates):
+    """`d_gates` (4H): gradients of the gates' sums out; `dc` moves one step back, `dh` is used up (0)."""
+    i, f, g, o = (units.load(gates, k) for k in range(4))
+    for k in range(4):
+        units.prefetch(next_gates, k)
+    d_h, tanh_c = units.load(dh), tanh_of(units.load(c_now))
+    d_c = (d_h * o).fma((-tanh_c).fma(tanh_c, 1.0), units.load(dc))
+    units.store(d_c * g * i * (1.0 - i), d_gates, 0)
+    units.store(d_c * units.load(c_before) * f * (1.0 - f), d_gates, 1)
+    units.store(d_c * i * (-g).fma(g, 1.0), d_gates, 2)
+    units.store(d_h * tanh_c * o * (1.0 - o), d_gates, 3)
+    units.store(d_c * f, dc)
+    units.clear(dh)

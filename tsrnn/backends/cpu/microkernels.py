@@ -1,6 +1,6 @@
 """Matrix products of small matrices: register tiles of fused multiply-adds, written as vector instructions.
 
-One generator makes all tiles: `_ROWS` rows by up to four vectors of C stay in registers while k runs, every step loads one
+One generator makes all tiles: some rows by up to four vectors of C stay in registers while k runs, every step loads one
 row of B and broadcasts one element of A a row.  Each element of C is a chain of its own,
 ``c = fma(a[k], b[k], c)`` for k ascending, starting from what C holds: no bit depends on the tile, on the rows beside it
 or on the vector width.  What is left over at the right is masked, so nothing beyond C's N columns is read or written.
@@ -13,22 +13,19 @@ element: right to the last bit, and slow.
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_jitable
 
-from tsrnn.backends.cpu.jit import jit, target_features
+from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.vectors import FEATURES, I64, VECTOR_BYTES, Vectors, float_array, for_loop, lanes
 
-_FEATURES = frozenset(target_features().split(","))
-VECTOR_BYTES = 64 if "+avx512f" in _FEATURES else 32 if "+avx" in _FEATURES else 16
-# 16 vector registers (x86 before AVX-512) hold 3 x 4 sums, one row of A's broadcasts and a vector of B; 32 hold more
-_ROWS = 4 if "+avx512f" in _FEATURES or "+neon" in _FEATURES else 3
+# Rows of the tiles.  16 vector registers (x86 before AVX-512) hold 3 x 4 sums, one row of A's broadcasts and a vector of B; 32
+# hold 6 x 4.  The more rows, the fewer loads a multiplication; the lower tile takes most of what the taller one leaves.
+_TALL, _LOW = (6, 4) if "+avx512f" in FEATURES or "+neon" in FEATURES else (3, 2)
 _VECTORS = 4
 _PANEL_BYTES = _VECTORS * VECTOR_BYTES
 _K_BLOCK = 64  # rows of A and B of one round of `matmul_tn`: they stay in the first-level cache for all tiles
-
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
 def panel_width(dtype) -> int:
@@ -41,111 +38,6 @@ def packed_size(K, N, itemsize):
     """Elements of a packed (K, N) matrix, whose elements have `itemsize` bytes: N is rounded up to whole panels."""
     width = _PANEL_BYTES // itemsize
     return K * ((N + width - 1) // width * width)
-
-
-# ------------------------------------------------------------------------------------------------ vector instructions
-
-
-def float_array(array) -> types.Float:
-    """The element type of a flat float array; TypingError for anything else."""
-    flat = isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
-    if not (flat and isinstance(array.dtype, types.Float)):
-        raise TypingError(f"expected a flat C-contiguous array of float32 or float64, got {array}")
-    return array.dtype
-
-
-class Vectors:
-    """Writes LLVM instructions on vectors of one element type, `VECTOR_BYTES` wide, at the builder's position."""
-
-    def __init__(self, context, builder, dtype):
-        self.context, self.builder = context, builder
-        self.align = dtype.bitwidth // 8
-        self.lanes = VECTOR_BYTES // self.align
-        self.element = context.get_value_type(dtype)
-        self.type = ir.VectorType(self.element, self.lanes)
-        self.mask_type = ir.VectorType(ir.IntType(1), self.lanes)
-        self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
-
-    def pointer(self, array_type, array, offset):
-        """Address of ``array[offset]``."""
-        data = self.context.make_array(array_type)(self.context, self.builder, array).data
-        return self.builder.gep(data, [offset])
-
-    def at(self, pointer, offset):
-        """Address `offset` elements (a number or a value) behind `pointer`."""
-        return self.builder.gep(pointer, [_I64(offset) if isinstance(offset, int) else offset])
-
-    def mask(self, count):
-        """True in the first `count` lanes."""
-        numbers = ir.Constant(ir.VectorType(_I64, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", numbers, self._splat(count, _I64))
-
-    def load(self, pointer, mask=None):
-        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
-        if mask is None:
-            return self.builder.load(pointer, align=self.align)
-        zeros = ir.Constant(self.type, None)
-        function = self._function(
-            f"llvm.masked.load.{self.suffix}.p0", self.type, pointer.type, _I32, self.mask_type, self.type
-        )
-        return self.builder.call(function, [pointer, _I32(self.align), mask, zeros])
-
-    def store(self, value, pointer, mask=None):
-        pointer = self.builder.bitcast(pointer, self.type.as_pointer())
-        if mask is None:
-            self.builder.store(value, pointer, align=self.align)
-            return
-        function = self._function(
-            f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), self.type, pointer.type, _I32, self.mask_type
-        )
-        self.builder.call(function, [value, pointer, _I32(self.align), mask])
-
-    def broadcast(self, pointer):
-        """The element at `pointer` in every lane."""
-        return self._splat(self.builder.load(pointer, align=self.align), self.element)
-
-    def fma(self, a, b, c):
-        function = self._function(f"llvm.fma.{self.suffix}", self.type, self.type, self.type, self.type)
-        return self.builder.call(function, [a, b, c])
-
-    def transpose(self, rows):
-        """Rows and columns of as many vectors as a vector has lanes, exchanged: perfect shuffles, log2(lanes) rounds."""
-        half = self.lanes // 2
-        index = ir.VectorType(_I32, self.lanes)
-        low = ir.Constant(index, [n for i in range(half) for n in (i, i + self.lanes)])
-        high = ir.Constant(index, [n for i in range(half, self.lanes) for n in (i, i + self.lanes)])
-        for _ in range(half.bit_length()):
-            pairs = zip(rows[:half], rows[half:], strict=True)
-            rows = [self.builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
-        return rows
-
-    def _splat(self, value, element):
-        vector = ir.VectorType(element, self.lanes)
-        undefined = ir.Constant(vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, value, _I32(0))
-        return self.builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, self.lanes), None))
-
-    def _function(self, name, result, *arguments):
-        function = self.builder.module.globals.get(name)
-        return function or ir.Function(self.builder.module, ir.FunctionType(result, arguments), name)
-
-
-def _for_loop(builder, count, carried, body):
-    """Write ``for k in range(count)`` (count > 0) that carries values: ``carried = body(k, carried)``."""
-    before = builder.block
-    loop, done = builder.append_basic_block("k"), builder.append_basic_block("done")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    k = builder.phi(_I64)
-    phis = [builder.phi(value.type) for value in carried]
-    after = body(k, phis)
-    following = builder.add(k, _I64(1))
-    for phi, first, later in zip([k, *phis], [_I64(0), *carried], [following, *after], strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(later, builder.block)
-    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
-    builder.position_at_end(done)
-    return after
 
 
 def _make_tile(rows, vectors, masked):
@@ -165,8 +57,8 @@ def _make_tile(rows, vectors, masked):
             b = write.pointer(signature.args[4], B, b0)
             c = write.pointer(signature.args[8], C, c0)
             masks = [None] * (vectors - 1) + [write.mask(tail) if masked else None]
-            a_rows = [write.at(a, builder.mul(a_row, _I64(r))) for r in range(rows)]
-            c_rows = [write.at(c, builder.mul(c_row, _I64(r))) for r in range(rows)]
+            a_rows = [write.at(a, builder.mul(a_row, I64(r))) for r in range(rows)]
+            c_rows = [write.at(c, builder.mul(c_row, I64(r))) for r in range(rows)]
             places = [(write.at(row, v * write.lanes), masks[v]) for row in c_rows for v in range(vectors)]
 
             def step(k, sums):
@@ -176,7 +68,7 @@ def _make_tile(rows, vectors, masked):
                 elements = [write.broadcast(write.at(a_rows[r], column)) for r in range(rows)]
                 return [write.fma(elements[r], b_row[v], sums[r * vectors + v]) for r in range(rows) for v in range(vectors)]
 
-            sums = _for_loop(builder, K, [write.load(*place) for place in places], step)
+            sums = for_loop(builder, K, [write.load(*place) for place in places], step)
             for value, place in zip(sums, places, strict=True):
                 write.store(value, *place)
             return context.get_dummy_value()
@@ -205,12 +97,12 @@ def _make_transpose(masked):
                 """The mask of a row: its first `count` elements, none from row number `rows` on."""
                 if not masked:
                     return None
-                return write.mask(builder.select(builder.icmp_signed("<", _I64(row), rows), count, _I64(0)))
+                return write.mask(builder.select(builder.icmp_signed("<", I64(row), rows), count, I64(0)))
 
             numbers = range(write.lanes)
-            rows = [write.load(write.at(w, builder.mul(w_j, _I64(j))), where(j, columns, steps)) for j in numbers]
+            rows = [write.load(write.at(w, builder.mul(w_j, I64(j))), where(j, columns, steps)) for j in numbers]
             for k, row in enumerate(write.transpose(rows)):
-                write.store(row, write.at(p, builder.mul(p_k, _I64(k))), where(k, steps, columns))
+                write.store(row, write.at(p, builder.mul(p_k, I64(k))), where(k, steps, columns))
             return context.get_dummy_value()
 
         return types.void(W, i, i, P, i, i, i, i), codegen
@@ -218,20 +110,13 @@ def _make_transpose(masked):
     return transpose
 
 
-@intrinsic
-def lanes(typing_context, array):
-    """Elements of a vector of this array's type, a constant of the compiled code."""
-    count = VECTOR_BYTES * 8 // float_array(array).bitwidth
-    return types.int64(array), lambda context, builder, signature, arguments: _I64(count)
-
-
 # ------------------------------------------------------------------------------------------------ products
 
-_full, _full_1 = _make_tile(_ROWS, 4, False), _make_tile(1, 4, False)
-_tail4, _tail4_1 = _make_tile(_ROWS, 4, True), _make_tile(1, 4, True)
-_tail3, _tail3_1 = _make_tile(_ROWS, 3, True), _make_tile(1, 3, True)
-_tail2, _tail2_1 = _make_tile(_ROWS, 2, True), _make_tile(1, 2, True)
-_tail1, _tail1_1 = _make_tile(_ROWS, 1, True), _make_tile(1, 1, True)
+_full_tall, _full, _full_1 = (_make_tile(rows, 4, False) for rows in (_TALL, _LOW, 1))
+_tail4, _tail4_1 = _make_tile(_LOW, 4, True), _make_tile(1, 4, True)
+_tail3, _tail3_1 = _make_tile(_LOW, 3, True), _make_tile(1, 3, True)
+_tail2, _tail2_1 = _make_tile(_LOW, 2, True), _make_tile(1, 2, True)
+_tail1, _tail1_1 = _make_tile(_LOW, 1, True), _make_tile(1, 1, True)
 _transpose, _transpose_part = _make_transpose(False), _make_transpose(True)
 
 
@@ -242,8 +127,15 @@ def _panel(A, a0, a_row, a_k, B, b0, b_k, K, C, c0, c_row, M, columns):
     tail = (columns - 1) % width + 1
     vectors = (columns + width - 1) // width
     full = columns == 4 * width
-    whole = M - M % _ROWS
-    for m in range(0, whole, _ROWS):
+    m = 0
+    if full:
+        tall = M // _TALL
+        if _TALL == 6 and 2 <= M % 6 <= 3 and M > 6:  # two low tiles instead of a tall one and single rows
+            tall -= 1
+        for _ in range(tall):
+            _full_tall(A, a0 + m * a_row, a_row, a_k, B, b0, b_k, K, C, c0 + m * c_row, c_row, tail)
+            m += _TALL
+    while M - m >= _LOW:
         a, c = a0 + m * a_row, c0 + m * c_row
         if full:
             _full(A, a, a_row, a_k, B, b0, b_k, K, C, c, c_row, tail)
@@ -255,7 +147,8 @@ def _panel(A, a0, a_row, a_k, B, b0, b_k, K, C, c0, c_row, M, columns):
             _tail2(A, a, a_row, a_k, B, b0, b_k, K, C, c, c_row, tail)
         else:
             _tail1(A, a, a_row, a_k, B, b0, b_k, K, C, c, c_row, tail)
-    for m in range(whole, M):
+        m += _LOW
+    while m < M:
         a, c = a0 + m * a_row, c0 + m * c_row
         if full:
             _full_1(A, a, a_row, a_k, B, b0, b_k, K, C, c, c_row, tail)
@@ -267,6 +160,7 @@ def _panel(A, a0, a_row, a_k, B, b0, b_k, K, C, c0, c_row, M, columns):
             _tail2_1(A, a, a_row, a_k, B, b0, b_k, K, C, c, c_row, tail)
         else:
             _tail1_1(A, a, a_row, a_k, B, b0, b_k, K, C, c, c_row, tail)
+        m += 1
 
 
 @jit

@@ -20,18 +20,10 @@ from tsrnn.backends.cpu.jit import jit
 from tsrnn.backends.cpu.microkernels import column_sums, matmul, matmul_tn
 from tsrnn.backends.cpu.packing import gates, recurrent_offsets
 
-SLICE_BYTES = 1 << 18
-
 lstm_forward, lstm_backward = lstm.forward, lstm.backward
 gru_forward, gru_backward = gru.forward, gru.backward
-rnn_forward, rnn_backward = rnn.forward, rnn.backward
-
-
-@jit
-def _slice_steps(row, n, itemsize):
-    """Steps whose gates fit into a slice."""
-    G, shared = gates(row[c.CODE])
-    return min(max(1, SLICE_BYTES // (n * (2 * G - shared) * row[c.F_OUT] * itemsize)), row[c.T_IN])
+rnn_tanh_forward, rnn_tanh_backward = rnn.forward_tanh, rnn.backward_tanh
+rnn_relu_forward, rnn_relu_backward = rnn.forward_relu, rnn.backward_relu
 
 
 @jit
@@ -41,10 +33,11 @@ def _project(row, mem, packed, x, z, rows):
     G, shared = gates(row[c.CODE])
     bias, ih, ih_apart = recurrent_offsets(row, mem.itemsize)[:3]
     width = (2 * G - shared) * H
-    fill_rows(mem, z, width, rows, packed, bias, width)
-    matmul(mem, x, F, packed, ih, F, shared * H, mem, z, width, rows)
+    ld = width + c.GAP
+    fill_rows(mem, z, ld, rows, packed, bias, width)
+    matmul(mem, x, F, packed, ih, F, shared * H, mem, z, ld, rows)
     if G > shared:
-        matmul(mem, x, F, packed, ih_apart, F, (G - shared) * H, mem, z + G * H, width, rows)
+        matmul(mem, x, F, packed, ih_apart, F, (G - shared) * H, mem, z + G * H, ld, rows)
 
 
 @jit
@@ -85,24 +78,17 @@ def _is_padding(row, n, B, first, steps, mask):
 
 
 @jit
-def _gather(row, B, t, active, width, mem, indices):
-    """x parts of step t from those of the distinct tokens."""
-    for b in range(active):
-        token = np.int64(indices[(row[c.SLOTS] + t) * B + b])
-        _copy(mem, row[c.TABLE] * B + token * width, row[c.WORK] * B + (t * B + b) * width, width)
-
-
-@jit
-def _cell_forward(row, mem, z, h_before, h_now, c_before, c_now, width):
-    """One sample's step; all places are offsets in mem."""
+def _cell_forward(row, mem, work, x_part, h_part, h_before, h_now, c_before, c_now, ahead):
+    """One sample's step; all places are offsets in mem, `ahead` is the place of the next step's gates."""
     H = row[c.F_OUT]
-    work, h = mem[z:z + width], mem[h_now:h_now + H]
     if row[c.CODE] == c.LSTM:
-        lstm_forward(work, mem[c_before:c_before + H], mem[c_now:c_now + H], h)
+        lstm_forward(mem, H, (work, x_part, h_part, c_before, c_now, h_now, ahead))
     elif row[c.CODE] == c.GRU:
-        gru_forward(work, mem[h_before:h_before + H], h)
+        gru_forward(mem, H, (work, x_part, h_part, h_before, h_now, ahead))
+    elif row[c.ACT] == c.TANH:
+        rnn_tanh_forward(mem, H, (work, x_part, h_part, h_now))
     else:
-        rnn_forward(row[c.ACT], work, h)
+        rnn_relu_forward(mem, H, (work, x_part, h_part, h_now))
 
 
 @jit
@@ -156,46 +142,50 @@ def forward(row, rate, chunk):
     B, mem, mask, packed = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.packed
     n, T, H, ld = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT], row[c.LD]
     G, shared = gates(row[c.CODE])
-    width = (2 * G - shared) * H
+    width, h_part = (2 * G - shared) * H, row[c.STEP] * B
     hh = recurrent_offsets(row, mem.itemsize)[3]
     h_seq, c_seq, reverse = row[c.H_SEQ] * B + row[c.COL], row[c.C_SEQ] * B, row[c.REVERSE] != 0
     if not row[c.OPTION]:
         _start_state(row, B, mem)
+    _fill_zero(mem, h_part, n * G * H)
     drop = _recurrent_mask(row, rate, chunk) if row[c.H_DROP] != c.NONE else c.NONE
-    steps, has_tokens, indices = _slice_steps(row, n, mem.itemsize), row[c.SLOTS] != c.NONE, chunk.scratch.indices
-    same = _same_steps(row, B, indices)
+    has_tokens, indices, steps = row[c.SLOTS] != c.NONE, chunk.scratch.indices, row[c.SLICE_STEPS]
+    same, first = _same_steps(row, B, indices), 0
     if has_tokens:
         _project(row, mem, packed, row[c.X] * B, row[c.TABLE] * B, n_tokens(row[c.SLOTS], T, B, indices))
     for s in range(T):
         t = T - 1 - s if reverse else s
         active = _active_rows(row, n, B, t, same, mask)
-        if has_tokens:
-            _gather(row, B, t, active, width, mem, indices)
-        elif s % steps == 0:
+        if not has_tokens and s % steps == 0:
             count = min(steps, T - s)
             first = T - s - count if reverse else s
             if not _is_padding(row, n, B, first, count, mask):
-                _project(row, mem, packed, row[c.X] * B + first * n * row[c.F_IN], row[c.WORK] * B + first * n * width,
-                         count * n)
+                _project(row, mem, packed, row[c.X] * B + first * n * row[c.F_IN], row[c.SLICE] * B, count * n)
         before, now = (t + 2 if reverse else t), t + 1
-        z, h_before, h_ld = row[c.WORK] * B + t * n * width, h_seq + before * n * ld, ld
+        h_before, h_in, h_ld = h_seq + before * n * ld, h_seq + before * n * ld, ld
         if drop != c.NONE:
             h_in, h_ld = row[c.H_DROP] * B + t * n * H, H
             _drop(mem, h_before, ld, drop, h_in, n, H)
-        else:
-            h_in = h_before
-        matmul(mem, h_in, h_ld, packed, hh, H, G * H, mem, z, width, active)
+        matmul(mem, h_in, h_ld, packed, hh, H, G * H, mem, h_part, G * H, active)
         for b in range(n):
             from_h, to_h = h_before + b * ld, h_seq + (now * n + b) * ld
             from_c, to_c = c_seq + (before * n + b) * H, c_seq + (now * n + b) * H
             if b < active and (row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]):
-                _cell_forward(row, mem, z + b * width, from_h, to_h, from_c, to_c, width)
-            else:  # a masked step changes nothing; what all rows have in common is in the first
-                if t < same:
-                    from_h, from_c = h_seq + now * n * ld, c_seq + now * n * H
-                _copy(mem, from_h, to_h, H)
-                if row[c.CODE] == c.LSTM:
-                    _copy(mem, from_c, to_c, H)
+                x_part = row[c.SLICE] * B + ((t - first) * n + b) * (width + c.GAP)
+                if has_tokens:
+                    x_part = row[c.TABLE] * B + np.int64(indices[(row[c.SLOTS] + t) * B + b]) * (width + c.GAP)
+                work = row[c.WORK] * B + (t * n * row[c.KEEP] + b) * width
+                ahead = work + (-n if reverse else n) * row[c.KEEP] * width
+                _cell_forward(row, mem, work, x_part, h_part + b * G * H, from_h, to_h, from_c, to_c, ahead)
+                continue
+            # a masked step changes nothing; what all rows have in common is in the first
+            if b < active:
+                _fill_zero(mem, h_part + b * G * H, G * H)
+            if t < same:
+                from_h, from_c = h_seq + now * n * ld, c_seq + now * n * H
+            _copy(mem, from_h, to_h, H)
+            if row[c.CODE] == c.LSTM:
+                _copy(mem, from_c, to_c, H)
     if not row[c.SEQUENCE]:
         last = 1 if reverse else T
         for b in range(n):
@@ -203,16 +193,17 @@ def forward(row, rate, chunk):
 
 
 @jit
-def _cell_backward(row, mem, z, h_before, c_before, c_now, dh, dc, spare, width):
-    """One sample's step; all places are offsets in mem."""
+def _cell_backward(row, mem, work, z, h_before, c_before, c_now, dh, dc, ahead):
+    """One sample's step; all places are offsets in mem, `ahead` is the place of the gates that come next."""
     H = row[c.F_OUT]
-    work, d = mem[z:z + width], mem[dh:dh + H]
     if row[c.CODE] == c.LSTM:
-        lstm_backward(work, mem[c_before:c_before + H], mem[c_now:c_now + H], d, mem[dc:dc + H], mem[spare:spare + H])
+        lstm_backward(mem, H, (work, z, c_before, c_now, dh, dc, ahead))
     elif row[c.CODE] == c.GRU:
-        gru_backward(work, mem[h_before:h_before + H], d)
+        gru_backward(mem, H, (work, z, h_before, dh, ahead))
+    elif row[c.ACT] == c.TANH:
+        rnn_tanh_backward(mem, H, (work, z, dh))
     else:
-        rnn_backward(row[c.ACT], work, d)
+        rnn_relu_backward(mem, H, (work, z, dh))
 
 
 @jit
@@ -230,16 +221,17 @@ def _move(mem, source, target, size):
 
 
 @jit
-def _step_back(row, B, t, active, same, drop, mem, mask, packed, hh_t):
-    """Gate gradients of step t in place of its gates; dh and dc one step back.
+def _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t):
+    """Gate gradients of step t, to `z`; dh and dc one step back.
 
     The gradients of all rows at a step that they have in common are the first one's.
     """
     n, H, ld = B * row[c.REPEAT], row[c.F_OUT], row[c.LD]
     G, shared = gates(row[c.CODE])
     width = (2 * G - shared) * H
+    z_ld = width + c.GAP
     before = t + 2 if row[c.REVERSE] else t
-    z, dh, dc = row[c.WORK] * B + t * n * width, row[c.DH] * B, row[c.DC] * B
+    work, dh, dc = row[c.WORK] * B + t * n * width, row[c.DH] * B, row[c.DC] * B
     for b in range(n):
         if row[c.SEQUENCE]:
             _add(mem, row[c.DY] * B + (t * n + b) * ld + row[c.COL], dh + b * H, H)
@@ -251,16 +243,17 @@ def _step_back(row, B, t, active, same, drop, mem, mask, packed, hh_t):
     for b in range(n):
         if b < active and (row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]):
             from_c, to_c = row[c.C_SEQ] * B + (before * n + b) * H, row[c.C_SEQ] * B + ((t + 1) * n + b) * H
-            _cell_backward(row, mem, z + b * width, row[c.H_SEQ] * B + (before * n + b) * ld + row[c.COL], from_c, to_c,
-                           dh + b * H, dc + b * H, dc + n * H, width)
+            from_h = row[c.H_SEQ] * B + (before * n + b) * ld + row[c.COL]
+            ahead = work + (b + n if row[c.REVERSE] else b - n) * width
+            _cell_backward(row, mem, work + b * width, z + b * z_ld, from_h, from_c, to_c, dh + b * H, dc + b * H, ahead)
         else:
-            _fill_zero(mem, z + b * width, width)
+            _fill_zero(mem, z + b * z_ld, width)
     if drop == c.NONE:
-        matmul(mem, z, width, packed, hh_t, G * H, H, mem, dh, H, active)
+        matmul(mem, z, z_ld, packed, hh_t, G * H, H, mem, dh, H, active)
     else:
         spare = dh + n * H
         _fill_zero(mem, spare, n * H)
-        matmul(mem, z, width, packed, hh_t, G * H, H, mem, spare, H, n)
+        matmul(mem, z, z_ld, packed, hh_t, G * H, H, mem, spare, H, n)
         _drop(mem, spare, H, drop, spare, n, H)
         _add(mem, spare, dh, n * H)
 
@@ -270,40 +263,40 @@ def _input_gradients(row, mem, packed, grads, x, dx, z, rows):
     """Gradients of W_ih, of both biases and of X, from the gate gradients `z` of `rows` rows of X at `x`."""
     F, H = row[c.F_IN], row[c.F_OUT]
     G, shared = gates(row[c.CODE])
-    columns, width, apart = G * H, (2 * G - shared) * H, (G - shared) * H
+    columns, ld, apart = G * H, (2 * G - shared) * H + c.GAP, (G - shared) * H
     w_ih = row[c.PARAM]
     b_ih = w_ih + (F + H) * columns
     b_hh = b_ih + columns
-    matmul_tn(mem, x, F, mem, z, width, grads, w_ih, columns, F, shared * H, rows)
-    column_sums(mem, z, width, grads, b_ih, shared * H, rows)
-    column_sums(mem, z, width, grads, b_hh, columns, rows)
+    matmul_tn(mem, x, F, mem, z, ld, grads, w_ih, columns, F, shared * H, rows)
+    column_sums(mem, z, ld, grads, b_ih, shared * H, rows)
+    column_sums(mem, z, ld, grads, b_hh, columns, rows)
     if apart:
-        matmul_tn(mem, x, F, mem, z + columns, width, grads, w_ih + shared * H, columns, F, apart, rows)
-        column_sums(mem, z + columns, width, grads, b_ih + shared * H, apart, rows)
+        matmul_tn(mem, x, F, mem, z + columns, ld, grads, w_ih + shared * H, columns, F, apart, rows)
+        column_sums(mem, z + columns, ld, grads, b_ih + shared * H, apart, rows)
     if row[c.DX] != c.NONE:
         ih_t, ih_apart_t = recurrent_offsets(row, mem.itemsize)[4:6]
         if not row[c.ADD_DX]:
             _fill_zero(mem, dx, rows * F)
-        matmul(mem, z, width, packed, ih_t, shared * H, F, mem, dx, F, rows)
+        matmul(mem, z, ld, packed, ih_t, shared * H, F, mem, dx, F, rows)
         if apart:
-            matmul(mem, z + columns, width, packed, ih_apart_t, apart, F, mem, dx, F, rows)
+            matmul(mem, z + columns, ld, packed, ih_apart_t, apart, F, mem, dx, F, rows)
 
 
 @jit
-def _slice_gradients(row, B, first, steps, active, drop, mem, packed, grads):
-    """Weight and input gradients of `steps` steps from `first` on, from the gate gradients of at most `active` rows each."""
+def _slice_gradients(row, B, first, z, steps, active, drop, mem, packed, grads):
+    """Weight and input gradients of `steps` steps from `first` on, from their gate gradients (at `z`) of at most `active` rows
+    each."""
     n, F, H = B * row[c.REPEAT], row[c.F_IN], row[c.F_OUT]
     G, shared = gates(row[c.CODE])
-    columns, width, rows = G * H, (2 * G - shared) * H, steps * n
-    z = row[c.WORK] * B + first * n * width
+    columns, ld, rows = G * H, (2 * G - shared) * H + c.GAP, steps * n
     if drop == c.NONE:
         h, h_ld = row[c.H_SEQ] * B + (first + 2 if row[c.REVERSE] else first) * n * row[c.LD] + row[c.COL], row[c.LD]
     else:
         h, h_ld = row[c.H_DROP] * B + first * n * H, H
     if active == 1:  # the first row of each step
-        matmul_tn(mem, h, n * h_ld, mem, z, n * width, grads, row[c.PARAM] + F * columns, columns, H, columns, steps)
+        matmul_tn(mem, h, n * h_ld, mem, z, n * ld, grads, row[c.PARAM] + F * columns, columns, H, columns, steps)
     elif active:
-        matmul_tn(mem, h, h_ld, mem, z, width, grads, row[c.PARAM] + F * columns, columns, H, columns, rows)
+        matmul_tn(mem, h, h_ld, mem, z, ld, grads, row[c.PARAM] + F * columns, columns, H, columns, rows)
     if row[c.SLOTS] == c.NONE:
         x = first * n * F
         if active:
@@ -313,14 +306,14 @@ def _slice_gradients(row, B, first, steps, active, drop, mem, packed, grads):
 
 
 @jit
-def _sum_by_token(row, B, t, active, mem, mask, indices):
-    """Adds the gate gradients of step t to those of their tokens."""
+def _sum_by_token(row, B, t, z, active, mem, mask, indices):
+    """Adds the gate gradients of step t, at `z`, to those of their tokens."""
     G, shared = gates(row[c.CODE])
     width = (2 * G - shared) * row[c.F_OUT]
     for b in range(active):
         if row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * B + b]:
             token = np.int64(indices[(row[c.SLOTS] + t) * B + b])
-            _add(mem, row[c.WORK] * B + (t * B + b) * width, row[c.TABLE] * B + token * width, width)
+            _add(mem, z + b * (width + c.GAP), row[c.TABLE] * B + token * (width + c.GAP), width)
 
 
 @jit
@@ -335,21 +328,27 @@ def backward(row, rate, chunk):
     if not row[c.SEQUENCE]:
         for b in range(n):
             _copy(mem, row[c.DY] * B + b * row[c.LD] + row[c.COL], row[c.DH] * B + b * H, H)
-    steps, tokens, table, indices = _slice_steps(row, n, mem.itemsize), 0, row[c.TABLE] * B, chunk.scratch.indices
+    steps, tokens, table, indices = row[c.SLICE_STEPS], 0, row[c.TABLE] * B, chunk.scratch.indices
     same, most = _same_steps(row, B, indices), 0
+    G, shared = gates(row[c.CODE])
+    z_ld = (2 * G - shared) * H + c.GAP
     if row[c.SLOTS] != c.NONE:
         tokens = n_tokens(row[c.SLOTS], T, B, indices)
-        G, shared = gates(row[c.CODE])
-        _fill_zero(mem, table, tokens * (2 * G - shared) * H)
+        _fill_zero(mem, table, tokens * z_ld)
     for s in range(T):
-        t = s if row[c.REVERSE] else T - 1 - s
+        t, done = s if row[c.REVERSE] else T - 1 - s, s % steps + 1
         active = _active_rows(row, n, B, t, same, mask)
-        _step_back(row, B, t, active, same, drop, mem, mask, packed, hh_t)
+        # the steps of a slice lie in their order in time
+        z = row[c.SLICE] * B + (done - 1 if row[c.REVERSE] else steps - done) * n * z_ld
+        _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t)
         if tokens:
-            _sum_by_token(row, B, t, active, mem, mask, indices)
-        done, most = s % steps + 1, max(most, active)
+            _sum_by_token(row, B, t, z, active, mem, mask, indices)
+        most = max(most, active)
         if done == steps or s == T - 1:
-            _slice_gradients(row, B, t - done + 1 if row[c.REVERSE] else t, done, most, drop, mem, packed, grads)
+            if row[c.REVERSE]:
+                _slice_gradients(row, B, t - done + 1, row[c.SLICE] * B, done, most, drop, mem, packed, grads)
+            else:
+                _slice_gradients(row, B, t, z, done, most, drop, mem, packed, grads)
             most = 0
     if tokens:
         _input_gradients(row, mem, packed, grads, row[c.X] * B, row[c.DX] * B, table, tokens)

@@ -1,23 +1,39 @@
-"""The vanilla RNN's two pointwise bodies, for one sample and step."""
+"""The vanilla RNN's pointwise bodies, for one sample and step; equations in `tsrnn.layers.RNN`."""
 
 from __future__ import annotations
 
-from tsrnn.backends.cpu.feedforward import activate, activate_backward
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.activations import tanh_of
+from tsrnn.backends.cpu.pointwise import pointwise
 
 
-@jit
-def forward(act, gates, h_now):
-    """`gates` (H): sums in, the new state out."""
-    activate(act, gates)
-    for j in range(h_now.size):
-        h_now[j] = gates[j]
+@pointwise
+def forward_tanh(units, gates, x_part, h_part, h_now):
+    """Sums in two parts in, the new state out, twice; `h_part` is used up (0)."""
+    _forward(units, tanh_of(units.load(x_part) + units.load(h_part)), gates, h_part, h_now)
 
 
-@jit
-def backward(act, gates, dh):
-    """`gates`: the state in, the gradient of the sums out; `dh` is used up (0)."""
-    activate_backward(act, gates, dh)
-    for j in range(dh.size):
-        gates[j] = dh[j]
-        dh[j] = 0
+@pointwise
+def forward_relu(units, gates, x_part, h_part, h_now):
+    """The same with max(0, .)."""
+    _forward(units, (units.load(x_part) + units.load(h_part)).at_least(0.0), gates, h_part, h_now)
+
+
+def _forward(units, h, gates, h_part, h_now):
+    units.clear(h_part)
+    units.store(h, gates)
+    units.store(h, h_now)
+
+
+@pointwise
+def backward_tanh(units, gates, d_gates, dh):
+    """`gates`: the state in; `d_gates`: the gradient of the sums out; `dh` is used up (0)."""
+    h = units.load(gates)
+    units.store(units.load(dh) * (-h).fma(h, 1.0), d_gates)
+    units.clear(dh)
+
+
+@pointwise
+def backward_relu(units, gates, d_gates, dh):
+    """The same with max(0, .)."""
+    units.store(units.load(dh).where_positive(units.load(gates)), d_gates)
+    units.clear(dh)

@@ -19,7 +19,8 @@ class Layer:
         self.cell, self.shape = c.CELLS[row[c.CODE]], (T, rows, H)
         self.h = chunk.view(row[c.H_SEQ], T + 2, rows, ld)[:, :, col:col + H]
         self.c = chunk.view(row[c.C_SEQ], T + 2, rows, H) if self.cell.has_cell_state else None
-        self.work = chunk.view(row[c.WORK], T, rows, self.cell.slots * H)
+        gates = (T, rows, self.cell.slots * H)
+        self.work = chunk.view(row[c.WORK], *gates) if row[c.KEEP] else np.empty(gates, self.h.dtype)
         self.drop = None
         if row[c.H_DROP] != c.NONE:
             self.drop = keep_scale(chunk, row, rate, (T, rows, H), True)[0]
