@@ -12,13 +12,12 @@ from typing import NamedTuple
 import numba
 import numpy as np
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cpu import dropout, feedforward, inputs, losses, pooling, recurrent
+from tsrnn.backends.cpu.calls import address, call, fill_in_products
 from tsrnn.backends.cpu.denormals import flush_denormals, restore_denormals
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.jit import inner, jit
 
 FORWARD = {
     c.INPUT: inputs.gather, c.IDS: inputs.gather_ids, c.EMBEDDING: inputs.embedding_forward,
@@ -71,15 +70,12 @@ def _signature(dtype):
 
 
 def _address(kernel, dtype):
-    """Where the machine code of `kernel` for an element type begins; compiled, or read from disk, if need be."""
-    signature = _signature(np.dtype(dtype))
-    kernel.compile(signature)
-    compiled = kernel.overloads[signature]
-    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return address(kernel, _signature(np.dtype(dtype)))
 
 
 def kernels(rows, dtype, train):
     """Addresses of the operations of a plan, (n_ops, 2): forward and backward (0 where there is none)."""
+    fill_in_products(rows, _signature(np.dtype(dtype))[2].types[8].types[0])
     table = np.zeros((len(rows), 2), np.int64)
     for n, op in enumerate(rows[:, c.OP].tolist()):
         table[n, 0] = _address(FORWARD[op], dtype)
@@ -100,22 +96,7 @@ def compile_operation(name, dtype):
             _address(table[getattr(c, name)], dtype)
 
 
-@intrinsic
-def _call(typing_context, address, arguments):
-    """Calls the kernel at `address`, which was compiled for the types in the tuple `arguments` and returns nothing."""
-
-    def codegen(context, builder, signature, values):
-        argument_types = signature.args[1].types
-        function_type = context.call_conv.get_function_type(types.none, argument_types)
-        kernel = builder.inttoptr(values[0], function_type.as_pointer())
-        unpacked = cgutils.unpack_tuple(builder, values[1])
-        context.call_conv.call_function(builder, kernel, types.none, argument_types, unpacked)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, arguments), codegen
-
-
-@jit
+@inner
 def _batch_total(order, totals):
     """Sum of the weights of a batch's real steps."""
     total = 0.0
@@ -124,7 +105,7 @@ def _batch_total(order, totals):
     return total
 
 
-@jit
+@inner
 def _write_logits(row, B, mem, out):
     """(T, B, K) in memory → (B, T * K)."""
     T, K = row[c.T_IN], row[c.F_IN]
@@ -147,14 +128,14 @@ def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
         chunk = Chunk(start, B, mode, total, batch.order[start:start + B], batch.key, plan.loss, data, params, grads,
                       scratch, sums.tokens, sums.token_ids, sums.loss[number])
         for n in range(last):
-            _call(plan.kernels[n, 0], (plan.rows[n], plan.rates[n], chunk))
+            call(plan.kernels[n, 0], (plan.rows[n], plan.rates[n], chunk))
         if mode != c.TRAIN:
             _write_logits(plan.rows[last], B, scratch.mem, out[start:start + B])
         if mode != c.PREDICT:
-            _call(plan.kernels[last, 0], (plan.rows[last], plan.rates[last], chunk))
+            call(plan.kernels[last, 0], (plan.rows[last], plan.rates[last], chunk))
         if mode == c.TRAIN:
             grads[:] = 0
             for n in range(last - 1, -1, -1):
                 if plan.kernels[n, 1]:
-                    _call(plan.kernels[n, 1], (plan.rows[n], plan.rates[n], chunk))
+                    call(plan.kernels[n, 1], (plan.rows[n], plan.rates[n], chunk))
     restore_denormals(control)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cpu.activations import fma, sigmoid, tanh
-from tsrnn.backends.cpu.jit import jit
-from tsrnn.backends.cpu.microkernels import column_sums, matmul, matmul_tn, packed_size
+from tsrnn.backends.cpu.calls import column_sums, matmul, matmul_tn
+from tsrnn.backends.cpu.jit import inner, jit
+from tsrnn.backends.cpu.microkernels import packed_size
 
 
 @jit
@@ -23,7 +24,7 @@ def activate(act, a):
             a[j] = sigmoid(a[j])
 
 
-@jit
+@inner
 def activate_backward(act, y, dy):
     """``dy *= act'``, from the activation's output y."""
     one, zero = y.dtype.type(1), y.dtype.type(0)
@@ -38,13 +39,13 @@ def activate_backward(act, y, dy):
             dy[j] *= y[j] * (one - y[j])
 
 
-@jit
+@inner
 def span(mem, unit, B, size):
     """The buffer at a unit offset."""
     return mem[unit * B:unit * B + size]
 
 
-@jit
+@inner
 def fill_rows(mem, at, ld, rows, source, first, width):
     """Every row of mem becomes ``source[first:first + width]``."""
     values = source[first:first + width]
@@ -54,40 +55,40 @@ def fill_rows(mem, at, ld, rows, source, first, width):
             target[j] = values[j]
 
 
-@jit
+@inner
 def dense_forward(row, rate, chunk):
     B, mem, theta, packed = chunk.B, chunk.scratch.mem, chunk.params.theta, chunk.params.packed
     F, O = row[c.F_IN], row[c.F_OUT]
     rows = row[c.T_IN] * B * row[c.REPEAT]
     y = row[c.Y] * B
     fill_rows(mem, y, O, rows, theta, row[c.PARAM] + F * O, O)
-    matmul(mem, row[c.X] * B, F, packed, row[c.PACK], F, O, mem, y, O, rows)
+    matmul(row, mem, row[c.X] * B, F, packed, row[c.PACK], F, O, mem, y, O, rows)
     activate(row[c.ACT], mem[y:y + rows * O])
 
 
-@jit
+@inner
 def dense_backward(row, rate, chunk):
     B, mem, packed, grads = chunk.B, chunk.scratch.mem, chunk.params.packed, chunk.grads
     F, O = row[c.F_IN], row[c.F_OUT]
     rows = row[c.T_IN] * B * row[c.REPEAT]
     x, dy, param = row[c.X] * B, row[c.DY] * B, row[c.PARAM]
     activate_backward(row[c.ACT], span(mem, row[c.Y], B, rows * O), mem[dy:dy + rows * O])
-    matmul_tn(mem, x, F, mem, dy, O, grads, param, O, F, O, rows)
-    column_sums(mem, dy, O, grads, param + F * O, O, rows)
+    matmul_tn(row, mem, x, F, mem, dy, O, grads, param, O, F, O, rows)
+    column_sums(row, mem, dy, O, grads, param + F * O, O, rows)
     if row[c.DX] != c.NONE:
         dx = row[c.DX] * B
         mem[dx:dx + rows * F] = 0
-        matmul(mem, dy, O, packed, row[c.PACK] + packed_size(F, O, mem.itemsize), O, F, mem, dx, F, rows)
+        matmul(row, mem, dy, O, packed, row[c.PACK] + packed_size(F, O, mem.itemsize), O, F, mem, dx, F, rows)
 
 
-@jit
+@inner
 def _tap(row, k):
     """First and stop of the output steps that tap k reaches, and how far behind its input steps are."""
     shift = k - row[c.PAD]
     return max(0, -shift), min(row[c.T_OUT], row[c.T_IN] - shift), shift
 
 
-@jit
+@inner
 def conv_forward(row, rate, chunk):
     B, mem, mask, theta, packed = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.theta, chunk.params.packed
     C, O, K, n = row[c.F_IN], row[c.F_OUT], row[c.KERNEL], B * row[c.REPEAT]
@@ -96,7 +97,7 @@ def conv_forward(row, rate, chunk):
     for k in range(K):
         first, stop, shift = _tap(row, k)
         if first < stop:
-            matmul(mem, x + (first + shift) * n * C, C, packed, row[c.PACK] + k * packed_size(C, O, mem.itemsize), C, O,
+            matmul(row, mem, x + (first + shift) * n * C, C, packed, row[c.PACK] + k * packed_size(C, O, mem.itemsize), C, O,
                    mem, y + first * n * O, O, (stop - first) * n)
     activate(row[c.ACT], mem[y:y + rows * O])
     if row[c.MASK_OUT] != c.NONE:
@@ -107,13 +108,13 @@ def conv_forward(row, rate, chunk):
             mask[row[c.MASK_OUT] * B + q] = real
 
 
-@jit
+@inner
 def conv_backward(row, rate, chunk):
     B, mem, packed, grads = chunk.B, chunk.scratch.mem, chunk.params.packed, chunk.grads
     C, O, K, n = row[c.F_IN], row[c.F_OUT], row[c.KERNEL], B * row[c.REPEAT]
     x, dy, rows = row[c.X] * B, row[c.DY] * B, row[c.T_OUT] * B * row[c.REPEAT]
     activate_backward(row[c.ACT], span(mem, row[c.Y], B, rows * O), mem[dy:dy + rows * O])
-    column_sums(mem, dy, O, grads, row[c.PARAM] + K * C * O, O, rows)
+    column_sums(row, mem, dy, O, grads, row[c.PARAM] + K * C * O, O, rows)
     dx = row[c.DX] * B
     if row[c.DX] != c.NONE:
         mem[dx:dx + row[c.T_IN] * n * C] = 0
@@ -123,12 +124,12 @@ def conv_backward(row, rate, chunk):
         if first >= stop:
             continue
         source, target, count = (first + shift) * n * C, dy + first * n * O, (stop - first) * n
-        matmul_tn(mem, x + source, C, mem, target, O, grads, row[c.PARAM] + k * C * O, O, C, O, count)
+        matmul_tn(row, mem, x + source, C, mem, target, O, grads, row[c.PARAM] + k * C * O, O, C, O, count)
         if row[c.DX] != c.NONE:
-            matmul(mem, target, O, packed, transposed + k * packed_size(O, C, mem.itemsize), O, C, mem, dx + source, C, count)
+            matmul(row, mem, target, O, packed, transposed + k * packed_size(O, C, mem.itemsize), O, C, mem, dx + source, C, count)
 
 
-@jit
+@inner
 def activation_forward(row, rate, chunk):
     B, mem = chunk.B, chunk.scratch.mem
     size = row[c.T_IN] * row[c.F_IN] * B * row[c.REPEAT]
@@ -137,7 +138,7 @@ def activation_forward(row, rate, chunk):
     activate(row[c.ACT], y)
 
 
-@jit
+@inner
 def activation_backward(row, rate, chunk):
     B, mem = chunk.B, chunk.scratch.mem
     if row[c.DX] == c.NONE:
@@ -148,7 +149,7 @@ def activation_backward(row, rate, chunk):
     activate_backward(row[c.ACT], span(mem, row[c.Y], B, size), dx)
 
 
-@jit
+@inner
 def merge_forward(row, rate, chunk):
     B, mem = chunk.B, chunk.scratch.mem
     size = row[c.T_IN] * row[c.F_IN] * B * row[c.REPEAT]
@@ -165,7 +166,7 @@ def merge_forward(row, rate, chunk):
             y[j] = (first[j] + second[j]) * half
 
 
-@jit
+@inner
 def merge_backward(row, rate, chunk):
     B, mem = chunk.B, chunk.scratch.mem
     size = row[c.T_IN] * row[c.F_IN] * B * row[c.REPEAT]
@@ -184,7 +185,7 @@ def merge_backward(row, rate, chunk):
             d_second[j] = dy[j] * scale
 
 
-@jit
+@inner
 def _reshape(mem, x, T_in, F_in, y, T_out, F_out, rows):
     """Each sample's values in order, time first: runs of the features that stay together are copied at once."""
     run = F_in if F_out % F_in == 0 else F_out if F_in % F_out == 0 else 1
@@ -195,13 +196,13 @@ def _reshape(mem, x, T_in, F_in, y, T_out, F_out, rows):
             mem[target:target + run] = mem[source:source + run]
 
 
-@jit
+@inner
 def reshape_forward(row, rate, chunk):
     B, mem = chunk.B, chunk.scratch.mem
     _reshape(mem, row[c.X] * B, row[c.T_IN], row[c.F_IN], row[c.Y] * B, row[c.T_OUT], row[c.F_OUT], B * row[c.REPEAT])
 
 
-@jit
+@inner
 def reshape_backward(row, rate, chunk):
     B, mem = chunk.B, chunk.scratch.mem
     if row[c.DX] != c.NONE:
@@ -209,7 +210,7 @@ def reshape_backward(row, rate, chunk):
                  B * row[c.REPEAT])
 
 
-@jit
+@inner
 def clear(mem, mask, source, target, rows, F):
     """``target = source`` where the step is real, else 0."""
     for r in range(rows):
@@ -220,14 +221,14 @@ def clear(mem, mask, source, target, rows, F):
             out[:] = 0
 
 
-@jit
+@inner
 def clear_forward(row, rate, chunk):
     B, mem, mask = chunk.B, chunk.scratch.mem, chunk.scratch.mask
     rows = row[c.T_IN] * B * row[c.REPEAT]
     clear(mem, mask[row[c.MASK_IN] * B:], row[c.X] * B, row[c.Y] * B, rows, row[c.F_IN])
 
 
-@jit
+@inner
 def clear_backward(row, rate, chunk):
     B, mem, mask = chunk.B, chunk.scratch.mem, chunk.scratch.mask
     if row[c.DX] != c.NONE:

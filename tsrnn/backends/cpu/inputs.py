@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.jit import inner
 
 
-@jit
+@inner
 def gather(row, rate, chunk):
     """Samples → Y (T, B, F), zeros behind their length."""
     B, samples, mem, mask = chunk.B, chunk.samples, chunk.scratch.mem, chunk.scratch.mask
@@ -29,7 +29,7 @@ def gather(row, rate, chunk):
                 mask[row[c.MASK_OUT] * B + t * B + b] = t < length
 
 
-@jit
+@inner
 def gather_ids(row, rate, chunk):
     """Ids → indices (T, B); with OPTION & 1 id 0 is padding, with OPTION & 2 distinct tokens are numbered."""
     B, samples, indices, mask = chunk.B, chunk.samples, chunk.scratch.indices, chunk.scratch.mask
@@ -46,7 +46,7 @@ def gather_ids(row, rate, chunk):
         _number(row, B, indices)
 
 
-@jit
+@inner
 def _number(row, B, indices):
     """Ids at WORK → numbers of the distinct tokens, behind them the tokens' ids, and their number."""
     size, at = row[c.T_OUT] * B, row[c.WORK] * B
@@ -65,13 +65,13 @@ def _number(row, B, indices):
     indices[at + 2 * size] = count
 
 
-@jit
+@inner
 def n_tokens(unit, T, B, indices):
     """Number of the chunk's distinct tokens; `unit` is where their numbers begin."""
     return np.int64(indices[(unit + 2 * T) * B])
 
 
-@jit
+@inner
 def embedding_forward(row, rate, chunk):
     B, indices, theta, mem = chunk.B, chunk.scratch.indices, chunk.params.theta, chunk.scratch.mem
     T, E, ids, y = row[c.T_OUT], row[c.F_OUT], row[c.WORK] * B, row[c.Y] * B
@@ -85,7 +85,7 @@ def embedding_forward(row, rate, chunk):
             target[j] = source[j]
 
 
-@jit
+@inner
 def embedding_backward(row, rate, chunk):
     """Hands the output's gradient and its ids back; the table's own is built once a step, over all chunks."""
     B, mem, indices, tokens, token_ids = chunk.B, chunk.scratch.mem, chunk.scratch.indices, chunk.tokens, chunk.token_ids

@@ -42,7 +42,7 @@ logger = logging.getLogger("tsrnn")
 
 PACKAGE = __name__.partition(".")[0]
 ROOT = Path(__file__).resolve().parents[1]  # backends/: kernels call nothing above it
-OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": False}
+OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": False, "no_cfunc_wrapper": True}
 
 _IMPORTED_AT = time.time()
 _FOLDER_NAME = re.compile(r"[0-9a-f]{8}-[0-9a-f]{16}")
@@ -100,6 +100,11 @@ def jit(function: Callable | None = None, **options: Any) -> Any:
         _attach_cache(dispatcher, function)
         _kernels.append(dispatcher)
     return dispatcher
+
+
+def inner(function: Callable) -> Any:
+    """Decorate what only kernels call: `jit` without the wrapper for Python, most of the compiling where an argument is a chunk."""
+    return jit(function, no_cpython_wrapper=True)
 
 
 def all_kernels() -> tuple[Any, ...]:

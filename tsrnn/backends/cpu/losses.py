@@ -7,15 +7,15 @@ import math
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.jit import inner
 
 
-@jit
+@inner
 def _softplus(p):
     return max(p, 0.0) + math.log1p(math.exp(-abs(p)))
 
 
-@jit
+@inner
 def _value_and_slope(code, p, y, param):
     """l and dl/dp of one output; `param` is Huber's delta or the quantile."""
     d = p - y
@@ -35,7 +35,7 @@ def _value_and_slope(code, p, y, param):
     return _softplus(p) - y * p, math.exp(-_softplus(-p)) - y  # SIGMOID_CE
 
 
-@jit
+@inner
 def _softmax(p, y, slope):
     """l, and the slope of every logit; right where the first largest logit is class y."""
     largest = 0
@@ -51,7 +51,7 @@ def _softmax(p, y, slope):
     return top + math.log(total) - p[y], largest == y
 
 
-@jit
+@inner
 def _elementwise(code, p, y, params, slope):
     """l averaged over the outputs, and its slopes; right where all outputs are on their target's side of 0 (SIGMOID_CE)."""
     K, Q = p.size, params.size if code == c.QUANTILE else 1
@@ -65,7 +65,7 @@ def _elementwise(code, p, y, params, slope):
     return value / K, right
 
 
-@jit
+@inner
 def loss(row, rate, chunk):
     """Writes sum w l and sum w [right]; in training also the logits' gradient, divided by the batch's sum of weights."""
     B, samples, data, mem, mask = chunk.B, chunk.samples, chunk.data, chunk.scratch.mem, chunk.scratch.mask

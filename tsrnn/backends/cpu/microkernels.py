@@ -17,7 +17,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_jitable
 
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.jit import inner, jit
 from tsrnn.backends.cpu.vectors import FEATURES, I64, VECTOR_BYTES, Vectors, float_array, for_loop, lanes
 
 # Rows of the tiles.  16 vector registers (x86 before AVX-512) hold 3 x 4 sums, one row of A's broadcasts and a vector of B; 32
@@ -120,7 +120,7 @@ _tail1, _tail1_1 = _make_tile(_LOW, 1, True), _make_tile(1, 1, True)
 _transpose, _transpose_part = _make_transpose(False), _make_transpose(True)
 
 
-@jit
+@inner
 def _panel(A, a0, a_row, a_k, B, b0, b_k, K, C, c0, c_row, M, columns):
     """One column panel, ``columns <= 4 vectors``, of ``C[m, n] += sum_k A[m, k] B[k, n]`` with any strides of A; K > 0."""
     width = lanes(C)
@@ -232,7 +232,7 @@ def pack(W, w0, row_stride, col_stride, K, N, P, p0):
                     panel[k * width + j] = W[w + k * row_stride + j * col_stride]
 
 
-@jit
+@inner
 def _pack_transposed(W, w0, col_stride, K, columns, P, p0):
     """Fill one panel from a matrix whose columns are contiguous, block by block."""
     side = lanes(P)

@@ -7,8 +7,8 @@ the others; W_hh; and the same three transposed.
 from __future__ import annotations
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cpu.jit import jit
-from tsrnn.backends.cpu.microkernels import pack as pack_matrix
+from tsrnn.backends.cpu.calls import pack_matrix
+from tsrnn.backends.cpu.jit import inner, jit
 from tsrnn.backends.cpu.microkernels import packed_size
 
 
@@ -30,7 +30,7 @@ def assign_pack(rows, itemsize):
     return max(size, 1)
 
 
-@jit
+@inner
 def gates(code):
     """(gates, shared gates) of a cell; see `contract.Cell`."""
     if code == c.LSTM:
@@ -40,7 +40,7 @@ def gates(code):
     return 1, 1
 
 
-@jit
+@inner
 def recurrent_offsets(row, itemsize):
     """Offsets in `packed`: bias, W_ih shared, W_ih apart, W_hh, and the three transposed."""
     F, H = row[c.F_IN], row[c.F_OUT]
@@ -55,7 +55,7 @@ def recurrent_offsets(row, itemsize):
     return bias, ih, ih_apart, hh, ih_t, ih_apart_t, hh_t
 
 
-@jit
+@inner
 def _pack_recurrent(row, theta, packed):
     F, H = row[c.F_IN], row[c.F_OUT]
     G, shared = gates(row[c.CODE])
@@ -71,12 +71,12 @@ def _pack_recurrent(row, theta, packed):
     for j in range(first, columns):
         packed[bias + j] = theta[b_hh + j]
         packed[bias + apart + j] = theta[b_ih + j]
-    pack_matrix(theta, w_ih, columns, 1, F, first, packed, ih)
-    pack_matrix(theta, w_ih + first, columns, 1, F, apart, packed, ih_apart)
-    pack_matrix(theta, w_hh, columns, 1, H, columns, packed, hh)
-    pack_matrix(theta, w_ih, 1, columns, first, F, packed, ih_t)
-    pack_matrix(theta, w_ih + first, 1, columns, apart, F, packed, ih_apart_t)
-    pack_matrix(theta, w_hh, 1, columns, columns, H, packed, hh_t)
+    pack_matrix(row, theta, w_ih, columns, 1, F, first, packed, ih)
+    pack_matrix(row, theta, w_ih + first, columns, 1, F, apart, packed, ih_apart)
+    pack_matrix(row, theta, w_hh, columns, 1, H, columns, packed, hh)
+    pack_matrix(row, theta, w_ih, 1, columns, first, F, packed, ih_t)
+    pack_matrix(row, theta, w_ih + first, 1, columns, apart, F, packed, ih_apart_t)
+    pack_matrix(row, theta, w_hh, 1, columns, columns, H, packed, hh_t)
 
 
 @jit
@@ -93,5 +93,5 @@ def pack(plan, theta, packed):
                 w = row[c.PARAM] + k * F * O
                 at = row[c.PACK] + k * packed_size(F, O, theta.itemsize)
                 at_t = row[c.PACK] + taps * packed_size(F, O, theta.itemsize) + k * packed_size(O, F, theta.itemsize)
-                pack_matrix(theta, w, O, 1, F, O, packed, at)
-                pack_matrix(theta, w, 1, O, O, F, packed, at_t)
+                pack_matrix(row, theta, w, O, 1, F, O, packed, at)
+                pack_matrix(row, theta, w, 1, O, O, F, packed, at_t)

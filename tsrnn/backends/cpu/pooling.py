@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu.jit import inner
 
 
-@jit
+@inner
 def _is_real(row, B, mask, q):
     return row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + q] != 0
 
 
-@jit
+@inner
 def _window(row, t, whole):
     """First and stop of the input steps of output step t."""
     if whole:
@@ -19,7 +19,7 @@ def _window(row, t, whole):
     return t * row[c.KERNEL], min((t + 1) * row[c.KERNEL], row[c.T_IN])
 
 
-@jit
+@inner
 def max_forward(row, rate, chunk):
     """The winner is the first real step with the largest value."""
     B, mem, mask, indices = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.scratch.indices
@@ -44,7 +44,7 @@ def max_forward(row, rate, chunk):
         _window_mask(row, B, mask)
 
 
-@jit
+@inner
 def max_backward(row, rate, chunk):
     B, mem, indices = chunk.B, chunk.scratch.mem, chunk.scratch.indices
     if row[c.DX] == c.NONE:
@@ -58,7 +58,7 @@ def max_backward(row, rate, chunk):
                 mem[row[c.DX] * B + (step * n + q % n) * F + j] = mem[row[c.DY] * B + q * F + j]
 
 
-@jit
+@inner
 def _window_mask(row, B, mask):
     """A window counts where all its steps are real; for a sample without such a window, the last one with a real step."""
     if row[c.MASK_OUT] == c.NONE:
@@ -78,7 +78,7 @@ def _window_mask(row, B, mask):
             mask[out + last * n + r] = 1
 
 
-@jit
+@inner
 def mean_forward(row, rate, chunk):
     B, mem, mask, whole = chunk.B, chunk.scratch.mem, chunk.scratch.mask, row[c.OP] == c.GLOBAL_MEAN
     n, F = B * row[c.REPEAT], row[c.F_IN]
@@ -102,7 +102,7 @@ def mean_forward(row, rate, chunk):
         _window_mask(row, B, mask)
 
 
-@jit
+@inner
 def mean_backward(row, rate, chunk):
     B, mem, mask, whole = chunk.B, chunk.scratch.mem, chunk.scratch.mask, row[c.OP] == c.GLOBAL_MEAN
     if row[c.DX] == c.NONE:

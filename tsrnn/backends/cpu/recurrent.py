@@ -13,11 +13,11 @@ import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cpu import gru, lstm, rnn
+from tsrnn.backends.cpu.calls import column_sums, matmul, matmul_tn
 from tsrnn.backends.cpu.dropout import keep_scale, row_key
 from tsrnn.backends.cpu.feedforward import fill_rows
 from tsrnn.backends.cpu.inputs import n_tokens
-from tsrnn.backends.cpu.jit import jit
-from tsrnn.backends.cpu.microkernels import column_sums, matmul, matmul_tn
+from tsrnn.backends.cpu.jit import inner
 from tsrnn.backends.cpu.packing import gates, recurrent_offsets
 
 lstm_forward, lstm_backward = lstm.forward, lstm.backward
@@ -26,7 +26,7 @@ rnn_tanh_forward, rnn_tanh_backward = rnn.forward_tanh, rnn.backward_tanh
 rnn_relu_forward, rnn_relu_backward = rnn.forward_relu, rnn.backward_relu
 
 
-@jit
+@inner
 def _project(row, mem, packed, x, z, rows):
     """x parts (and all biases) of the gates for `rows` rows of X at `x`, to `z`."""
     F, H = row[c.F_IN], row[c.F_OUT]
@@ -35,12 +35,12 @@ def _project(row, mem, packed, x, z, rows):
     width = (2 * G - shared) * H
     ld = width + c.GAP
     fill_rows(mem, z, ld, rows, packed, bias, width)
-    matmul(mem, x, F, packed, ih, F, shared * H, mem, z, ld, rows)
+    matmul(row, mem, x, F, packed, ih, F, shared * H, mem, z, ld, rows)
     if G > shared:
-        matmul(mem, x, F, packed, ih_apart, F, (G - shared) * H, mem, z + G * H, ld, rows)
+        matmul(row, mem, x, F, packed, ih_apart, F, (G - shared) * H, mem, z + G * H, ld, rows)
 
 
-@jit
+@inner
 def _same_steps(row, B, indices):
     """Steps from the first on at which all rows have the same tokens, and so the same state: the padding in front."""
     if row[c.SLOTS] == c.NONE or row[c.REVERSE] or row[c.H_DROP] != c.NONE or row[c.MASK_IN] != c.NONE or row[c.OPTION]:
@@ -53,7 +53,7 @@ def _same_steps(row, B, indices):
     return row[c.T_IN]
 
 
-@jit
+@inner
 def _active_rows(row, n, B, t, same, mask):
     """Rows of step t that something has to be computed for: those behind them are masked, or as the first."""
     if t < same:
@@ -65,7 +65,7 @@ def _active_rows(row, n, B, t, same, mask):
     return n
 
 
-@jit
+@inner
 def _is_padding(row, n, B, first, steps, mask):
     """Whether all rows are masked at `steps` steps from `first` on."""
     if row[c.MASK_IN] == c.NONE:
@@ -77,7 +77,7 @@ def _is_padding(row, n, B, first, steps, mask):
     return True
 
 
-@jit
+@inner
 def _cell_forward(row, mem, work, x_part, h_part, h_before, h_now, c_before, c_now, ahead):
     """One sample's step; all places are offsets in mem, `ahead` is the place of the next step's gates."""
     H = row[c.F_OUT]
@@ -91,21 +91,21 @@ def _cell_forward(row, mem, work, x_part, h_part, h_before, h_now, c_before, c_n
         rnn_relu_forward(mem, H, (work, x_part, h_part, h_now))
 
 
-@jit
+@inner
 def _copy(mem, source, target, size):
     a, b = mem[source:source + size], mem[target:target + size]
     for j in range(size):
         b[j] = a[j]
 
 
-@jit
+@inner
 def _fill_zero(mem, at, size):
     a = mem[at:at + size]
     for j in range(size):
         a[j] = 0
 
 
-@jit
+@inner
 def _start_state(row, B, mem):
     n, H = B * row[c.REPEAT], row[c.F_OUT]
     first = row[c.T_IN] + 1 if row[c.REVERSE] else 0
@@ -115,7 +115,7 @@ def _start_state(row, B, mem):
             _fill_zero(mem, row[c.C_SEQ] * B + (first * n + b) * H, H)
 
 
-@jit
+@inner
 def _recurrent_mask(row, rate, chunk):
     """The mask of recurrent dropout, (rows, H), behind the last step of H_DROP; returns where it is."""
     B, samples, key, mem = chunk.B, chunk.samples, chunk.key, chunk.scratch.mem
@@ -127,7 +127,7 @@ def _recurrent_mask(row, rate, chunk):
     return at
 
 
-@jit
+@inner
 def _drop(mem, source, ld, scale, target, n, H):
     """``target = source * scale`` for n rows."""
     for b in range(n):
@@ -137,7 +137,7 @@ def _drop(mem, source, ld, scale, target, n, H):
             y[j] = x[j] * s[j]
 
 
-@jit
+@inner
 def forward(row, rate, chunk):
     B, mem, mask, packed = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.packed
     n, T, H, ld = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT], row[c.LD]
@@ -166,7 +166,7 @@ def forward(row, rate, chunk):
         if drop != c.NONE:
             h_in, h_ld = row[c.H_DROP] * B + t * n * H, H
             _drop(mem, h_before, ld, drop, h_in, n, H)
-        matmul(mem, h_in, h_ld, packed, hh, H, G * H, mem, h_part, G * H, active)
+        matmul(row, mem, h_in, h_ld, packed, hh, H, G * H, mem, h_part, G * H, active)
         for b in range(n):
             from_h, to_h = h_before + b * ld, h_seq + (now * n + b) * ld
             from_c, to_c = c_seq + (before * n + b) * H, c_seq + (now * n + b) * H
@@ -192,7 +192,7 @@ def forward(row, rate, chunk):
             _copy(mem, h_seq + (last * n + b) * ld, row[c.Y] * B + b * ld + row[c.COL], H)
 
 
-@jit
+@inner
 def _cell_backward(row, mem, work, z, h_before, c_before, c_now, dh, dc, ahead):
     """One sample's step; all places are offsets in mem, `ahead` is the place of the gates that come next."""
     H = row[c.F_OUT]
@@ -206,21 +206,21 @@ def _cell_backward(row, mem, work, z, h_before, c_before, c_now, dh, dc, ahead):
         rnn_relu_backward(mem, H, (work, z, dh))
 
 
-@jit
+@inner
 def _add(mem, source, target, size):
     a, b = mem[source:source + size], mem[target:target + size]
     for j in range(size):
         b[j] += a[j]
 
 
-@jit
+@inner
 def _move(mem, source, target, size):
     """Adds, and leaves nothing."""
     _add(mem, source, target, size)
     _fill_zero(mem, source, size)
 
 
-@jit
+@inner
 def _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t):
     """Gate gradients of step t, to `z`; dh and dc one step back.
 
@@ -249,16 +249,16 @@ def _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t):
         else:
             _fill_zero(mem, z + b * z_ld, width)
     if drop == c.NONE:
-        matmul(mem, z, z_ld, packed, hh_t, G * H, H, mem, dh, H, active)
+        matmul(row, mem, z, z_ld, packed, hh_t, G * H, H, mem, dh, H, active)
     else:
         spare = dh + n * H
         _fill_zero(mem, spare, n * H)
-        matmul(mem, z, z_ld, packed, hh_t, G * H, H, mem, spare, H, n)
+        matmul(row, mem, z, z_ld, packed, hh_t, G * H, H, mem, spare, H, n)
         _drop(mem, spare, H, drop, spare, n, H)
         _add(mem, spare, dh, n * H)
 
 
-@jit
+@inner
 def _input_gradients(row, mem, packed, grads, x, dx, z, rows):
     """Gradients of W_ih, of both biases and of X, from the gate gradients `z` of `rows` rows of X at `x`."""
     F, H = row[c.F_IN], row[c.F_OUT]
@@ -267,22 +267,22 @@ def _input_gradients(row, mem, packed, grads, x, dx, z, rows):
     w_ih = row[c.PARAM]
     b_ih = w_ih + (F + H) * columns
     b_hh = b_ih + columns
-    matmul_tn(mem, x, F, mem, z, ld, grads, w_ih, columns, F, shared * H, rows)
-    column_sums(mem, z, ld, grads, b_ih, shared * H, rows)
-    column_sums(mem, z, ld, grads, b_hh, columns, rows)
+    matmul_tn(row, mem, x, F, mem, z, ld, grads, w_ih, columns, F, shared * H, rows)
+    column_sums(row, mem, z, ld, grads, b_ih, shared * H, rows)
+    column_sums(row, mem, z, ld, grads, b_hh, columns, rows)
     if apart:
-        matmul_tn(mem, x, F, mem, z + columns, ld, grads, w_ih + shared * H, columns, F, apart, rows)
-        column_sums(mem, z + columns, ld, grads, b_ih + shared * H, apart, rows)
+        matmul_tn(row, mem, x, F, mem, z + columns, ld, grads, w_ih + shared * H, columns, F, apart, rows)
+        column_sums(row, mem, z + columns, ld, grads, b_ih + shared * H, apart, rows)
     if row[c.DX] != c.NONE:
         ih_t, ih_apart_t = recurrent_offsets(row, mem.itemsize)[4:6]
         if not row[c.ADD_DX]:
             _fill_zero(mem, dx, rows * F)
-        matmul(mem, z, ld, packed, ih_t, shared * H, F, mem, dx, F, rows)
+        matmul(row, mem, z, ld, packed, ih_t, shared * H, F, mem, dx, F, rows)
         if apart:
-            matmul(mem, z + columns, ld, packed, ih_apart_t, apart, F, mem, dx, F, rows)
+            matmul(row, mem, z + columns, ld, packed, ih_apart_t, apart, F, mem, dx, F, rows)
 
 
-@jit
+@inner
 def _slice_gradients(row, B, first, z, steps, active, drop, mem, packed, grads):
     """Weight and input gradients of `steps` steps from `first` on, from their gate gradients (at `z`) of at most `active` rows
     each."""
@@ -294,9 +294,9 @@ def _slice_gradients(row, B, first, z, steps, active, drop, mem, packed, grads):
     else:
         h, h_ld = row[c.H_DROP] * B + first * n * H, H
     if active == 1:  # the first row of each step
-        matmul_tn(mem, h, n * h_ld, mem, z, n * ld, grads, row[c.PARAM] + F * columns, columns, H, columns, steps)
+        matmul_tn(row, mem, h, n * h_ld, mem, z, n * ld, grads, row[c.PARAM] + F * columns, columns, H, columns, steps)
     elif active:
-        matmul_tn(mem, h, h_ld, mem, z, ld, grads, row[c.PARAM] + F * columns, columns, H, columns, rows)
+        matmul_tn(row, mem, h, h_ld, mem, z, ld, grads, row[c.PARAM] + F * columns, columns, H, columns, rows)
     if row[c.SLOTS] == c.NONE:
         x = first * n * F
         if active:
@@ -305,7 +305,7 @@ def _slice_gradients(row, B, first, z, steps, active, drop, mem, packed, grads):
             _fill_zero(mem, row[c.DX] * B + x, rows * F)
 
 
-@jit
+@inner
 def _sum_by_token(row, B, t, z, active, mem, mask, indices):
     """Adds the gate gradients of step t, at `z`, to those of their tokens."""
     G, shared = gates(row[c.CODE])
@@ -316,7 +316,7 @@ def _sum_by_token(row, B, t, z, active, mem, mask, indices):
             _add(mem, z + b * (width + c.GAP), row[c.TABLE] * B + token * (width + c.GAP), width)
 
 
-@jit
+@inner
 def backward(row, rate, chunk):
     B, mem, mask, packed, grads = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.packed, chunk.grads
     n, T, H = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT]
