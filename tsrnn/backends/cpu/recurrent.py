@@ -17,7 +17,7 @@ from tsrnn.backends.cpu.calls import column_sums, matmul, matmul_tn
 from tsrnn.backends.cpu.dropout import keep_scale, row_key
 from tsrnn.backends.cpu.feedforward import fill_rows
 from tsrnn.backends.cpu.inputs import n_tokens
-from tsrnn.backends.cpu.jit import inner
+from tsrnn.backends.cpu.jit import inner, jit
 from tsrnn.backends.cpu.packing import gates, recurrent_offsets
 
 lstm_forward, lstm_backward = lstm.forward, lstm.backward
@@ -77,7 +77,7 @@ def _is_padding(row, n, B, first, steps, mask):
     return True
 
 
-@inner
+@jit(inline="always")
 def _cell_forward(row, mem, work, x_part, h_part, h_before, h_now, c_before, c_now, ahead):
     """One sample's step; all places are offsets in mem, `ahead` is the place of the next step's gates."""
     H = row[c.F_OUT]
@@ -105,7 +105,7 @@ def _fill_zero(mem, at, size):
         a[j] = 0
 
 
-@inner
+@jit(inline="always")
 def _start_state(row, B, mem):
     n, H = B * row[c.REPEAT], row[c.F_OUT]
     first = row[c.T_IN] + 1 if row[c.REVERSE] else 0
@@ -115,7 +115,7 @@ def _start_state(row, B, mem):
             _fill_zero(mem, row[c.C_SEQ] * B + (first * n + b) * H, H)
 
 
-@inner
+@jit(inline="always")
 def _recurrent_mask(row, rate, chunk):
     """The mask of recurrent dropout, (rows, H), behind the last step of H_DROP; returns where it is."""
     B, samples, key, mem = chunk.B, chunk.samples, chunk.key, chunk.scratch.mem
@@ -192,7 +192,7 @@ def forward(row, rate, chunk):
             _copy(mem, h_seq + (last * n + b) * ld, row[c.Y] * B + b * ld + row[c.COL], H)
 
 
-@inner
+@jit(inline="always")
 def _cell_backward(row, mem, work, z, h_before, c_before, c_now, dh, dc, ahead):
     """One sample's step; all places are offsets in mem, `ahead` is the place of the gates that come next."""
     H = row[c.F_OUT]
@@ -220,7 +220,7 @@ def _move(mem, source, target, size):
     _fill_zero(mem, source, size)
 
 
-@inner
+@jit(inline="always")
 def _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t):
     """Gate gradients of step t, to `z`; dh and dc one step back.
 
@@ -282,7 +282,7 @@ def _input_gradients(row, mem, packed, grads, x, dx, z, rows):
             matmul(row, mem, z + columns, ld, packed, ih_apart_t, apart, F, mem, dx, F, rows)
 
 
-@inner
+@jit(inline="always")
 def _slice_gradients(row, B, first, z, steps, active, drop, mem, packed, grads):
     """Weight and input gradients of `steps` steps from `first` on, from their gate gradients (at `z`) of at most `active` rows
     each."""
@@ -305,7 +305,7 @@ def _slice_gradients(row, B, first, z, steps, active, drop, mem, packed, grads):
             _fill_zero(mem, row[c.DX] * B + x, rows * F)
 
 
-@inner
+@jit(inline="always")
 def _sum_by_token(row, B, t, z, active, mem, mask, indices):
     """Adds the gate gradients of step t, at `z`, to those of their tokens."""
     G, shared = gates(row[c.CODE])
