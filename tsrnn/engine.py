@@ -11,7 +11,7 @@ import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.network import Lowered, Network
-from tsrnn.parallel import Team
+from tsrnn.parallel import Team, effective_n_jobs
 
 # Below this many multiply-adds a thread's start costs more than it saves (about 0.1 ms of work).
 PARALLEL_WORK = 3_000_000
@@ -68,6 +68,12 @@ def parts(samples: Samples, order: np.ndarray, multiple: int) -> Iterator[tuple[
         yield part, np.arange(len(part.starts))
 
 
+def threads_for(network: Network, samples: Samples, dtype, n_jobs: int | None) -> int:
+    """Threads for work without learning: one where it is small."""
+    work = network.lower(n_steps(samples), dtype, train=False, masked=False).work * n_samples(samples)
+    return effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1
+
+
 class Engine:
     """A network, its parameters and the memory to run it, for one dtype.
 
@@ -87,7 +93,8 @@ class Engine:
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
         self._ids: np.ndarray | None = None
-        self._longest, self._steps = 0, None
+        self._longest = 0
+        self._steps: int | None = None
         self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
         self._params = c.Params(theta, np.zeros(1, self.dtype), np.zeros((0, 0), self.dtype))
         self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype), np.zeros(1, np.int32))
@@ -191,8 +198,10 @@ class Engine:
             return
         self._lengths, self._ids, self._longest = data.lengths, data.ids, int(data.lengths.max())
         self._steps = self._longest if int(data.lengths.min()) == self._longest else None
-        if self.network.is_ids:
-            before = np.concatenate([[0], np.cumsum(data.ids != 0)])
+        self._real = None
+        if self.network.is_ids and len(data.starts) > 1:
+            before = np.zeros(data.ids.size + 1, np.int64)
+            np.cumsum(data.ids != 0, out=before[1:])
             self._real = before[data.starts + data.lengths] - before[data.starts]
 
     def forget(self) -> None:

@@ -1,9 +1,9 @@
 """Predictions, call after call: what a network needs for one is kept ready for the next.
 
-A call for one window takes less time in the kernels than it takes to make an engine: scratch memory to be cleared, weights to
-be packed, a thread to be started.  So engines wait on a shelf for the next call of their predictor; the shelves belong to the
-process, and their places are few: what a thousand fitted networks keep is bounded.  Any number of threads may call one predictor
-at once: one finds the engine on the shelf, the others make engines of their own.
+One window takes less time in the kernels than it takes to make an engine, with memory to be cleared, weights to be packed, a
+thread to be started.  So engines wait on a shelf for the next call of their predictor; the shelves belong to the process, and
+their places are few: what a thousand fitted networks keep is bounded.  Any number of threads may call one predictor at once:
+one finds the engine on the shelf, the others make engines of their own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from tsrnn.engine import PARALLEL_WORK, Engine, Samples, n_samples, n_steps
+from tsrnn.engine import Engine, Samples, threads_for
 from tsrnn.network import Network
-from tsrnn.parallel import Team, effective_n_jobs
+from tsrnn.parallel import Team
 
 _numbers = itertools.count()
 _alone = Team(1)  # it has no threads, so all may share it
@@ -97,12 +97,6 @@ class Predictor:
     def __del__(self, shelves=SHELVES) -> None:
         for shelf in shelves:
             shelf.engines.pop(self._number, None)
-
-
-def threads_for(network: Network, samples: Samples, dtype, n_jobs: int | None) -> int:
-    """Threads for work without learning: one where it is small."""
-    work = network.lower(n_steps(samples), dtype, train=False, masked=False).work * n_samples(samples)
-    return effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1
 
 
 @contextmanager

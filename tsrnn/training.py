@@ -13,11 +13,11 @@ import numpy as np
 from tsrnn import optimizers
 from tsrnn.backends import contract as c
 from tsrnn.backends.numpy.losses import POINTWISE
-from tsrnn.engine import Engine, Samples, aligned_zeros, n_samples, n_steps, parts
+from tsrnn.engine import Engine, Samples, aligned_zeros, n_samples, n_steps, parts, threads_for
 from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
 from tsrnn.parallel import Team, effective_n_jobs
-from tsrnn.predictor import Predictor, threads_for
+from tsrnn.predictor import Predictor
 from tsrnn.progress import Progress
 
 INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`

@@ -222,7 +222,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
             raise AttributeError(f"This {type(self).__name__} is not fitted yet: it has no weights_.")
         theta = self._state.theta
         # of memory that is read-only itself: the flag of such a view cannot be set back, so what has been packed stays right
-        return MappingProxyType(self._network.views(np.frombuffer(memoryview(theta).toreadonly(), theta.dtype)))
+        return MappingProxyType(self._network.views(np.frombuffer(theta.data.toreadonly(), theta.dtype)))
 
     def get_weights(self) -> dict[str, np.ndarray]:
         """A copy of the weights, in PyTorch's layout.

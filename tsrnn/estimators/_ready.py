@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tsrnn.backends.contract import Data
+from tsrnn.data.batches import plain
 from tsrnn.engine import Samples
 from tsrnn.estimators._targets import Layout
 from tsrnn.network import Network
@@ -44,8 +45,8 @@ class Ready:
         self._forms: dict[tuple[int, ...], Form] = {}
 
     def _is_plain(self, X: Any) -> bool:
-        """Whether X is exactly an ndarray, as the kernels read it: native, C-contiguous, aligned, writeable."""
-        return type(X) is np.ndarray and X.dtype == self._type and X.flags.carray
+        """Whether X is exactly an ndarray, and lies in memory as the kernels read it: native, C-contiguous, aligned."""
+        return type(X) is np.ndarray and X.dtype == self._type and X.flags.c_contiguous and X.flags.aligned
 
     def known(self, X: Any) -> tuple[Layout, Data] | None:
         """Layout and samples of a plain X in a known form with sound values; None: the full check must see it."""
@@ -54,11 +55,12 @@ class Ready:
         form = self._forms.get(X.shape)
         if form is None:
             return None
-        if self._n_ids:
-            sound, kind = X.view(np.uint32).max() < self._n_ids, {"ids": X.reshape(-1)}  # ids below 0 are huge there
-        else:
-            sound, kind = np.isfinite(X).all(), {"values": X.reshape(-1)}
-        return (form.layout, form.data._replace(**kind)) if sound else None
+        # ids below 0 are huge as unsigned numbers
+        sound = X.view(np.uint32).max() < self._n_ids if self._n_ids else np.isfinite(X).all()
+        if not sound:
+            return None
+        flat = X.reshape(-1) if X.flags.writeable else plain(X.reshape(-1))
+        return form.layout, form.data._replace(ids=flat) if self._n_ids else form.data._replace(values=flat)
 
     def remember(self, X: Any, layout: Layout, samples: Samples) -> None:
         """X has passed the full check, which has made `samples` of it."""
