@@ -168,10 +168,12 @@ def test_every_form_has_the_same_bits(tmp_path, make, data):
                                      "vocabulary_size": 9, "mask_zero": True}], ids=["steps", "masked ids"])
 def test_one_output_a_step(options):
     data = IDS if "embedding_dim" in options else X
-    fitted = net(LSTMRegressor, **options).fit(data, rng.normal(size=data.shape[:2]))
+    rows = rng.normal(size=data.shape[:2])
+    fitted = net(LSTMRegressor, **options).fit(data, rows)
     others = [rng.permutation(data.reshape(-1)).reshape(data.shape) for _ in range(3)]
     for other in others:  # other padding each time
         np.testing.assert_array_equal(fitted.predict(other), fresh(fitted).predict(other))
+        assert fitted.score(other, rows) == fresh(fitted).score(other, rows)
 
 
 def test_what_comes_back_is_the_users_own():
@@ -246,6 +248,8 @@ def test_attributes_of_a_fit_under_way_keep_nothing():
     halve(fitted)
     np.testing.assert_array_equal(shown.predict(X), fitted.predict(X))
     assert not np.array_equal(first, shown.predict(X)) and vars(shown) == before
+    shown._ready = regressor()._ready  # of other weights
+    np.testing.assert_array_equal(shown.predict(X), fitted.predict(X))
 
 
 def test_nothing_kept_is_stored():

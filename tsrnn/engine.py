@@ -92,7 +92,6 @@ class Engine:
         self._scratch: list[c.Scratch] = []
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
-        self._ids: np.ndarray | None = None
         self._longest = 0
         self._steps: int | None = None
         self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
@@ -194,9 +193,9 @@ class Engine:
 
     def _look_at(self, data: c.Data) -> None:
         """What all batches of these samples need to know of them."""
-        if data.lengths is self._lengths and data.ids is self._ids:
+        if data.lengths is self._lengths:
             return
-        self._lengths, self._ids, self._longest = data.lengths, data.ids, int(data.lengths.max())
+        self._lengths, self._longest = data.lengths, int(data.lengths.max())
         self._steps = self._longest if int(data.lengths.min()) == self._longest else None
         self._real = None
         if self.network.is_ids and len(data.starts) > 1:
@@ -205,9 +204,9 @@ class Engine:
             self._real = before[data.starts + data.lengths] - before[data.starts]
 
     def forget(self) -> None:
-        """Lets go of the samples seen last unless they are few numbers; for an engine that is kept."""
+        """Lets go of the samples seen last, for an engine that is kept; a few lengths may stay, what depends on ids may not."""
         if self._lengths is not None and (self._real is not None or len(self._lengths) > PREDICT_CALL):
-            self._lengths = self._ids = self._real = None
+            self._lengths = self._real = None
 
     def _run(self, mode: int, lowered: Lowered, data: c.Data, batch: c.Batch, out: np.ndarray) -> int:
         train = mode == c.TRAIN
