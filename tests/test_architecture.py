@@ -20,11 +20,12 @@ MAY_IMPORT = {
     "network": {"backends", "layers", "losses", "initializers"},
     "parallel": set(), "progress": set(), "_warn": set(),
     "engine": {"backends", "network", "parallel"},
-    "training": {"backends", "network", "losses", "optimizers", "engine", "parallel", "progress"},
+    "predictor": {"network", "engine", "parallel"},
+    "training": {"backends", "network", "losses", "optimizers", "engine", "parallel", "predictor", "progress"},
     "data": {"backends", "_warn"},
     "datasets": {"progress", "_warn"}, "metrics": {"data"}, "plotting": set(),
     "estimators": BESIDE | {"_warn", "backends", "initializers", "losses", "optimizers", "layers", "network", "parallel",
-                            "engine", "training"},
+                            "engine", "predictor", "training"},
 }
 # modules of the surface, which may import everything: the package's lazy names, command line and its helpers
 SURFACE = {"__init__", "__main__", "cli", "_classify", "_forecast", "_info", "_read_csv", "_report", "_warmup"}

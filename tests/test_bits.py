@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsrnn import engine, training
+from tsrnn import engine
 from tsrnn.backends import contract as c
 from tsrnn.data import batches
 from tsrnn.layers import GRU, LSTM, RNN, Bidirectional, Conv1D, Dense, Dropout, Embedding, GlobalMaxPooling1D
@@ -39,7 +39,6 @@ def threads(monkeypatch):
         run(self, function, per_thread_args)
 
     monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
-    monkeypatch.setattr(training, "PARALLEL_WORK", 0)
     monkeypatch.setattr(Team, "run", spy)
     return used
 

@@ -140,7 +140,6 @@ def same_weights(one, other):
 
 def test_any_number_of_threads(small, monkeypatch):
     monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
-    monkeypatch.setattr(training, "PARALLEL_WORK", 0)
     windows = Windows()
     fits = [net(CNNLSTMRegressor, conv_filters=4, dropout=0.2, batch_size=64, n_jobs=n_jobs).fit(windows, X_val=windows)
             for n_jobs in (1, 2, 4)]

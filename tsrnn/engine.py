@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.network import Lowered, Network
-from tsrnn.parallel import Team
+from tsrnn.parallel import Team, effective_n_jobs
 
 # Below this many multiply-adds a thread's start costs more than it saves (about 0.1 ms of work).
 PARALLEL_WORK = 3_000_000
@@ -66,6 +68,12 @@ def parts(samples: Samples, order: np.ndarray, multiple: int) -> Iterator[tuple[
         yield part, np.arange(len(part.starts))
 
 
+def threads_for(network: Network, samples: Samples, dtype, n_jobs: int | None) -> int:
+    """Threads for work without learning: one where it is small."""
+    work = network.lower(n_steps(samples), dtype, train=False, masked=False).work * n_samples(samples)
+    return effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1
+
+
 class Engine:
     """A network, its parameters and the memory to run it, for one dtype.
 
@@ -84,6 +92,7 @@ class Engine:
         self._scratch: list[c.Scratch] = []
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
+        self._longest = 0
         self._steps: int | None = None
         self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
         self._params = c.Params(theta, np.zeros(1, self.dtype), np.zeros((0, 0), self.dtype))
@@ -91,6 +100,7 @@ class Engine:
         self._no_out = np.zeros((0, 0), self.dtype)
         self._no_key = np.zeros(2, np.uint32)
         self._stale = True
+        self.nbytes = 0  # of all memory but theta
 
     def refresh(self) -> None:
         """Theta has changed."""
@@ -153,14 +163,11 @@ class Engine:
         whole chunks samples come."""
         n = len(data.starts)
         order = np.arange(n)
-        longest = int(data.lengths.max())
         self._look_at(data)
-        ragged = self._steps is None
-        moved = ragged or self._real is not None
+        moved = self._steps is None or self._real is not None
         if moved:  # samples of like length together, the longest of a chunk first: less padding
             order = np.argsort(-(data.lengths if self._real is None else self._real), kind="stable")
-        shape = self.network.output_shape(longest)
-        out = np.zeros((n, int(np.prod(shape))), self.dtype)
+        out = np.zeros((n, math.prod(self.network.output_shape(self._longest))), self.dtype)
         for first in range(0, n, PREDICT_CALL):
             part = order[first:first + PREDICT_CALL]
             lowered = self._lower(data, part, train=False)
@@ -170,8 +177,9 @@ class Engine:
             n_chunks = self._run(mode, lowered, data, batch, rows)
             if moved:
                 out[part, :rows.shape[1]] = rows
-            for chunk in self._sums.loss[:n_chunks]:
-                sums += chunk
+            if mode == c.EVALUATE:
+                for chunk in self._sums.loss[:n_chunks]:
+                    sums += chunk
         return out
 
     def _lower(self, data: c.Data, order: np.ndarray, train: bool) -> Lowered:
@@ -187,17 +195,26 @@ class Engine:
         """What all batches of these samples need to know of them."""
         if data.lengths is self._lengths:
             return
-        self._lengths, longest = data.lengths, int(data.lengths.max())
-        self._steps = longest if int(data.lengths.min()) == longest else None
-        if self.network.is_ids:
-            before = np.concatenate([[0], np.cumsum(data.ids != 0)])
+        self._lengths, self._longest = data.lengths, int(data.lengths.max())
+        self._steps = self._longest if int(data.lengths.min()) == self._longest else None
+        self._real = None
+        if self.network.is_ids and len(data.starts) > 1:
+            before = np.zeros(data.ids.size + 1, np.int64)
+            np.cumsum(data.ids != 0, out=before[1:])
             self._real = before[data.starts + data.lengths] - before[data.starts]
+
+    def forget(self) -> None:
+        """Lets go of the samples seen last, for an engine that is kept; a few lengths may stay, what depends on ids may not."""
+        if self._lengths is not None and (self._real is not None or len(self._lengths) > PREDICT_CALL):
+            self._lengths = self._real = None
 
     def _run(self, mode: int, lowered: Lowered, data: c.Data, batch: c.Batch, out: np.ndarray) -> int:
         train = mode == c.TRAIN
-        key = (lowered.steps, lowered.masked, train, len(batch.order))
+        key = (lowered.steps, lowered.masked, train, len(batch.order), self.team.n_threads)
         job = self._jobs.get(key)
         if job is None:  # memory only grows, so what has been reserved for once stays enough
+            if len(self._jobs) > 256:  # of an engine that is kept and sees another number of samples each time
+                self._jobs.clear()
             self._jobs[key] = job = self._reserve(lowered, batch, train)
         n_chunks, n_threads = job
         if self._stale:
@@ -234,4 +251,6 @@ class Engine:
             self._sums = c.Sums(np.zeros((max(n_chunks, len(sums.loss)), 2)),
                                 np.empty(max(lowered.tokens * len(batch.order), sums.tokens.size), self.dtype),
                                 np.empty(max(lowered.steps * len(batch.order), sums.token_ids.size), np.int32))
+        kept = (*itertools.chain(*self._scratch), self._params.packed, self._params.grads, *self._sums)
+        self.nbytes = sum(array.nbytes for array in kept)
         return n_chunks, n_threads

@@ -13,10 +13,11 @@ import numpy as np
 from tsrnn import optimizers
 from tsrnn.backends import contract as c
 from tsrnn.backends.numpy.losses import POINTWISE
-from tsrnn.engine import PARALLEL_WORK, Engine, Samples, aligned_zeros, n_samples, n_steps, parts
+from tsrnn.engine import Engine, Samples, aligned_zeros, n_samples, n_steps, parts, threads_for
 from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
 from tsrnn.parallel import Team, effective_n_jobs
+from tsrnn.predictor import Predictor
 from tsrnn.progress import Progress
 
 INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`
@@ -349,21 +350,14 @@ class Patience:
                 state.best_epoch = state.n_epochs
 
 
-def _team(network: Network, samples: Samples, dtype, n_jobs: int | None) -> Team:
-    """Threads for work without learning: none where it is small."""
-    work = network.lower(n_steps(samples), dtype, train=False, masked=False).work * n_samples(samples)
-    return Team(effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1)
-
-
 def predict_network(network: Network, theta: np.ndarray, samples: Samples, n_jobs: int | None = None) -> np.ndarray:
     """Logits of all samples, (n, K) or (n, T_out, K); those behind the end of a ragged sample mean nothing."""
-    with _team(network, samples, theta.dtype, n_jobs) as team:
-        out = Engine(network, theta, team).predict(samples)
+    out = Predictor(network, theta)(samples, n_jobs)
     return out.reshape(len(out), *network.output_shape(n_steps(samples)))
 
 
 def evaluate_network(network: Network, theta: np.ndarray, samples: Samples, n_jobs: int | None = None) -> tuple[float, float]:
     """Mean loss, and share of right answers (classification; else 0)."""
-    with _team(network, samples, theta.dtype, n_jobs) as team:
+    with Team(threads_for(network, samples, theta.dtype, n_jobs)) as team:
         loss, right, _ = Engine(network, theta, team).evaluate(samples)
     return loss, right

@@ -19,7 +19,7 @@ from tsrnn.engine import Samples, n_samples
 from tsrnn.estimators._blocks import stream
 from tsrnn.estimators._build import is_open, n_channels, set_embedding
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
-from tsrnn.estimators._inputs import Checked, check_input, is_blocks
+from tsrnn.estimators._inputs import check_input, is_blocks
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
 from tsrnn.estimators._problem import (
     Problem,
@@ -30,6 +30,7 @@ from tsrnn.estimators._problem import (
     prepare,
     vocabulary_size,
 )
+from tsrnn.estimators._ready import Ready
 from tsrnn.estimators._targets import Layout
 from tsrnn.network import Network
 
@@ -72,6 +73,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
 
     _state: training.State
     _network: Network
+    _ready: Ready  # of these two; neither pickled nor copied
     _settings_of_fit: training.Settings
     _aim_of_fit: tuple  # what losses and scores are comparable under, see `_aim`
     _kind: str
@@ -174,6 +176,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
     def _replace_fitted(self, attributes: dict[str, Any]) -> None:
         """In one step from the old fit to the new one: nothing of the old remains."""
         self.__dict__.update(attributes)
+        self._ready = Ready(self._network, self._state.theta)
         if "feature_names_in_" not in attributes:  # the one that not every fit has
             self.__dict__.pop("feature_names_in_", None)
 
@@ -182,23 +185,33 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
 
     # ------------------------------------------------------------------------------------------------------ predict
 
-    def _predict_rows(self, X) -> tuple[Checked, Layout, np.ndarray | None, np.ndarray]:
-        """Checked X, layout, real steps, and the loss's predictions (rows, units): one row a sample, or one a step."""
-        check_is_fitted(self)
+    def _predict_rows(self, X) -> tuple[type, Layout, np.ndarray | None, np.ndarray]:
+        """Float type of X, layout, real steps, and the loss's predictions (rows, units): one row a sample, or one a step."""
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
         network, theta = self._network, self._state.theta
-        checked = check_input(self, X, vocabulary_size=vocabulary_size(network), dtype=theta.dtype.type, kind=self._kind,
-                              channels=n_channels(network))
-        if self._kind == "ids":  # which have no type of their own
-            checked = checked._replace(float_type=theta.dtype.type)
-        samples: Samples
-        if is_blocks(X):
-            layout, real = blocks_layout(network, checked, X), None
-            samples = stream(self, "X", X, theta.dtype.type, n_channels(network), with_targets=False)
+        ready = vars(self).get("_ready")
+        if ready is None or ready.theta is not theta:  # a copy that is shown around during a fit
+            ready = Ready(network, theta)
+        known, real, float_type = ready.known(X), None, theta.dtype.type
+        if known is not None:
+            layout, samples = known
         else:
-            layout, real = find_layout(network, checked)
-            samples = batches.make_data(checked.sequences, theta.dtype)
-        logits = training.predict_network(network, theta, samples, n_jobs=self.n_jobs)
-        return checked, layout, real, predicted_rows(network, logits, layout)
+            float_type, layout, real, samples = self._checked_samples(X, network, float_type)
+            if real is None and "feature_names_in_" not in vars(self):  # else there is a warning a call
+                ready.remember(X, layout, samples)
+        return float_type, layout, real, predicted_rows(network, ready.predict(samples, self.n_jobs), layout)
+
+    def _checked_samples(self, X, network: Network, dtype: type) -> tuple[type, Layout, np.ndarray | None, Samples]:
+        """Float type of X, layout, real steps, and the samples as the engine reads them, after the full check."""
+        checked = check_input(self, X, vocabulary_size=vocabulary_size(network), dtype=dtype, kind=self._kind,
+                              channels=n_channels(network))
+        float_type = dtype if self._kind == "ids" else checked.float_type  # ids have no type of their own
+        if is_blocks(X):
+            layout = blocks_layout(network, checked, X)
+            return float_type, layout, None, stream(self, "X", X, dtype, n_channels(network), with_targets=False)
+        layout, real = find_layout(network, checked)
+        return float_type, layout, real, batches.make_data(checked.sequences, dtype)
 
     # ------------------------------------------------------------------------------------------------------ weights
 
@@ -207,10 +220,9 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         """The weights in PyTorch's layout; read-only."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"This {type(self).__name__} is not fitted yet: it has no weights_.")
-        views = self._network.views(self._state.theta)
-        for view in views.values():
-            view.flags.writeable = False
-        return MappingProxyType(views)
+        theta = self._state.theta
+        # of memory that is read-only itself: the flag of such a view cannot be set back, so what has been packed stays right
+        return MappingProxyType(self._network.views(np.frombuffer(theta.data.toreadonly(), theta.dtype)))
 
     def get_weights(self) -> dict[str, np.ndarray]:
         """A copy of the weights, in PyTorch's layout.
@@ -262,9 +274,19 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         if faults:
             raise ValueError(f"These weights do not fit {type(self).__name__}: {'; '.join(faults)}.")
         self._state = self._state.with_theta(theta)
+        self._ready = Ready(self._network, self._state.theta)
         return self
 
     # ------------------------------------------------------------------------------------------------- scikit-learn
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_ready"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self.__sklearn_is_fitted__():
+            self._ready = Ready(self._network, self._state.theta)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

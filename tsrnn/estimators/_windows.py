@@ -23,6 +23,7 @@ from tsrnn.estimators._calibration import quantile_of
 from tsrnn.progress import track
 
 CHUNK = 4096  # origins that are forecast at a time: what bounds the memory of a long backtest
+FEW = 256  # windows that are an array: sooner checked than blocks, whose memory is worth something only where they are many
 
 
 class TooShortError(ValueError):
@@ -136,7 +137,11 @@ class WindowModel:
 
     def _direct(self, samples: WindowSamples) -> np.ndarray:
         """Levels (n, H, C, Q), all at once."""
-        X = samples if self._is_ours else _arrays(samples)[0]
+        X: Any = samples
+        if not self._is_ours:
+            X = _arrays(samples)[0]
+        elif len(samples) <= FEW:
+            X = samples.block(np.arange(len(samples)))[0]
         raw = np.asarray(self.regressor.predict(X), np.float64)
         outputs = raw.reshape(len(samples), self.settings.horizon, len(samples.panel.channels), -1)
         if self.quantiles:  # independent outputs may cross

@@ -81,8 +81,8 @@ class SequenceRegressor(RegressorMixin, BaseSequenceEstimator, without=("class_w
             Of the float type of X; for Blocks always (n, n_outputs), and after a fit on them.  With one output a step (n, T) or
             (n, T, n_outputs), or for ragged X an object array of n arrays; with several quantiles one more axis, the last.
         """
-        checked, layout, _, rows = self._predict_rows(X)
-        return layout.split(self._shaped(rows, 2 if is_blocks(X) else self._y_axes).astype(checked.float_type))
+        float_type, layout, _, rows = self._predict_rows(X)
+        return layout.split(self._shaped(rows, 2 if is_blocks(X) else self._y_axes).astype(float_type))
 
     def score(self, X, y, sample_weight=None):
         """R² of the predictions; with ``loss="quantile"`` the mean of the quantiles' D² pinball scores.
@@ -213,10 +213,10 @@ class SequenceClassifier(ClassifierMixin, BaseSequenceEstimator, without=("loss"
         p : ndarray of shape (n, n_classes)
             Of the float type of X.  With one output a step (n, T, n_classes), or for ragged X an object array of n arrays.
         """
-        checked, layout, _, rows = self._predict_rows(X)
+        float_type, layout, _, rows = self._predict_rows(X)
         if rows.shape[1] == 1:
             rows = np.hstack([1 - rows, rows])
-        return layout.split(rows.astype(checked.float_type))
+        return layout.split(rows.astype(float_type))
 
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
