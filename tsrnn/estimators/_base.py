@@ -20,6 +20,7 @@ from tsrnn.estimators._blocks import stream
 from tsrnn.estimators._build import is_open, n_channels, set_embedding
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
 from tsrnn.estimators._inputs import Checked, check_input, is_blocks
+from tsrnn.estimators._jobs import threads
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
 from tsrnn.estimators._problem import (
     Problem,
@@ -127,6 +128,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         values = {field.name: getattr(self, field.name) for field in fields(training.Settings) if hasattr(self, field.name)}
         n = n_samples(problem.train)
         values["batch_size"] = min(200 if self.batch_size == "auto" else int(self.batch_size), n)
+        values["n_jobs"] = threads(self.n_jobs)
         return training.Settings(**values, seed=seed)
 
     def _resumed_state(self, settings: training.Settings) -> training.State:
@@ -197,7 +199,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         else:
             layout, real = find_layout(network, checked)
             samples = batches.make_data(checked.sequences, theta.dtype)
-        logits = training.predict_network(network, theta, samples, n_jobs=self.n_jobs)
+        logits = training.predict_network(network, theta, samples, n_jobs=threads(self.n_jobs))
         return checked, layout, real, predicted_rows(network, logits, layout)
 
     # ------------------------------------------------------------------------------------------------------ weights
