@@ -20,7 +20,7 @@ from tsrnn.estimators._blocks import stream
 from tsrnn.estimators._build import is_open, n_channels, set_embedding
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
 from tsrnn.estimators._inputs import Checked, check_input, is_blocks
-from tsrnn.estimators._jobs import threads
+from tsrnn.estimators._jobs import in_job, threads
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
 from tsrnn.estimators._problem import (
     Problem,
@@ -104,6 +104,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         training.fit_network(problem.network, state, problem.train, problem.val, settings, n_epochs, on_epoch_end=hook,
                              stop_early=not partial, val_score=problem.val_score,
                              resume_patience=partial or (resume and aim == self._aim_of_fit))
+        if state.stopped == "interrupted" and in_job():
+            raise KeyboardInterrupt
         if state.stopped == "diverged" and state.n_epochs == before:
             raise training.NonFiniteLossError(f"Nothing was learnt, and the estimator is what it was before. {state.message}")
         if state.best_theta is not None and np.array_equal(state.best_theta, state.theta):

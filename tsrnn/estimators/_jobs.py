@@ -55,6 +55,11 @@ def check_cancelled() -> None:
         place = place.outer
 
 
+def in_job() -> bool:
+    """Whether this code belongs to a job: half a fit is then of no use."""
+    return _place.get() is not None
+
+
 def run_jobs(function: Callable[[Any], Any], items: Sequence, n_jobs: int | None = None,
              done: Callable[[], object] = lambda: None) -> list:
     """What `function` makes of each item, in their order.
@@ -76,14 +81,14 @@ def run_jobs(function: Callable[[Any], Any], items: Sequence, n_jobs: int | None
         What `function` raised: for the first of the items, whatever the number of threads.  No item is begun after an error;
         those before the one that failed end as they would, those behind it after their epoch.
     KeyboardInterrupt
-        After Ctrl-C: nothing is begun any more, and what runs ends with its epoch.
+        After Ctrl-C: nothing is begun any more, and the networks' fits that are under way end with their epoch.
     """
     available = effective_n_jobs(threads(n_jobs))
     n_threads = max(1, min(available, len(items)))
     run = Run(function, items, max(1, available // n_threads), _place.get())
     if not items:
         return []
-    if n_threads == 1 and run.outer is not None:  # a job's own thread, which Ctrl-C does not reach
+    if n_threads == 1:
         run.work(done)
     else:
         with warnings.catch_warnings():  # scikit-learn's checks change the filters, and threads leave them so
@@ -130,12 +135,12 @@ class Run:
         except BaseException as error:  # raised again in the caller's thread
             if number <= self.last:
                 self.errors[number] = error
-                self.last = min(self.last, number)
+                self.last = -1 if isinstance(error, KeyboardInterrupt) else min(self.last, number)
         finally:
             _place.reset(token)
 
     def side_by_side(self, n_threads: int, done: Callable[[], object]) -> None:
-        """All jobs, in threads of their own: the caller's waits, so that Ctrl-C is its own and ends no single fit."""
+        """All jobs, in threads of their own; the caller's waits, and hears Ctrl-C at once."""
         events: SimpleQueue[int] = SimpleQueue()
         config = get_config()
 
