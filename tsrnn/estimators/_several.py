@@ -71,10 +71,8 @@ class EnsembleModel:
 
     def outputs(self, panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
         """As `WindowModel.outputs`: the mean of the models', where errors are measured (of logarithms for some transforms)."""
-        total = 0.0
-        for model in self.models:
-            total = total + to_space(model.outputs(panel, origins, horizon), self.transform)
-        return from_space(np.asarray(total) / len(self.models), self.transform)
+        found = [to_space(model.outputs(panel, origins, horizon), self.transform) for model in self.models]
+        return from_space(np.mean(found, axis=0), self.transform)
 
 
 class LocalModel:

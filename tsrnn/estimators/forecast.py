@@ -6,18 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import has_fit_parameter
 
 from tsrnn.data.panel import Panel
 from tsrnn.data.sampling import WindowSettings
 from tsrnn.data.scaling import CHANGES, SCALERS, TRANSFORMS, to_space
-from tsrnn.estimators._base import BaseSequenceEstimator
 from tsrnn.estimators._declare import param
 from tsrnn.estimators._forecaster import BaseForecaster
 from tsrnn.estimators._params import POSITIVE_INT
-from tsrnn.estimators._several import LocalModel, Model, check_seeds, n_jobs_of, single_model
+from tsrnn.estimators._several import LocalModel, Model, check_seeds, n_jobs_of, network_of, single_model
 from tsrnn.estimators.presets import LSTMRegressor
 
 
@@ -214,8 +212,8 @@ def _names(names: Any) -> tuple:
 
 def _check_middle(regressor: Any) -> None:
     """A forecast stands in the middle of its quantiles."""
-    inner = regressor[-1] if isinstance(regressor, Pipeline) else regressor
-    if isinstance(inner, BaseSequenceEstimator) and getattr(inner, "loss", None) == "quantile":
+    inner = network_of(regressor)
+    if inner is not None and getattr(inner, "loss", None) == "quantile":
         if inner is not regressor:
             raise ValueError("a network of several quantiles must be the regressor itself, not the last step of a pipeline; "
                              "scaler and covariates are WindowForecaster's own.")
