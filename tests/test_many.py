@@ -92,7 +92,8 @@ def test_a_generator_and_no_jobs():
 def test_pipelines_forecasters_texts_and_classifiers(n_jobs):
     flat = X[:, :, 0]
     pipeline = make_pipeline(StandardScaler(), network())
-    found = fit_many(pipeline, [{"X": flat, "y": Y, "params": {"lstmregressor__random_state": s}} for s in (0, 1)], n_jobs=n_jobs)
+    jobs = [{"X": flat, "y": Y, "params": {"lstmregressor__random_state": seed}} for seed in (0, 1)]
+    found = fit_many(pipeline, jobs, n_jobs=n_jobs)
     alone = clone(pipeline).set_params(lstmregressor__random_state=1).fit(flat, Y)
     assert np.array_equal(theta(found[1][-1]), theta(alone[-1]))
     forecaster = WindowForecaster(network(), window=6)
@@ -341,7 +342,7 @@ def test_networks_of_one_architecture_are_shared():
     one, other, third = fit_many(network(), [{"X": X, "y": Y}, {"X": X, "y": Y},
                                              {"X": X, "y": Y, "params": {"hidden_layer_sizes": (5,)}}])
     assert one._network is other._network and one._network is not third._network
-    assert one._network.layers == shared_network(list(one._network.layers), one._network.input_shape, "squared_error", (1.0,)).layers
+    assert one._network is shared_network(list(one._network.layers), (None, 1), "squared_error", (1,))
     assert not np.shares_memory(theta(one), theta(other))
     assert one._network is not network(loss="absolute_error").fit(X, Y)._network
     assert one._network is not network().fit(np.dstack([X, X]), Y)._network
