@@ -283,6 +283,22 @@ def test_no_thread_can_be_started(monkeypatch):
     assert probe(lambda number: number, 5, 2) == list(range(5))
 
 
+def test_ctrl_c_before_the_caller_waits(monkeypatch):
+    class Interrupted(_jobs.Team):
+        def run(self, function, calls):
+            def interrupt():
+                raise KeyboardInterrupt
+
+            super().run(function, [(interrupt,), *calls[1:]])
+
+    begun = []
+    monkeypatch.setattr(_jobs, "SECONDS_TO_BEGIN", 0.01)
+    monkeypatch.setattr(_jobs, "Team", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        probe(begun.append, 9, 2)
+    assert not begun
+
+
 def test_a_cancelled_job_ends_what_it_has_begun():
     def inner(_):
         while True:

@@ -127,7 +127,7 @@ class Run:
                 done()
 
     def do(self, number: int) -> None:
-        """One job; what it comes to, and what it warns of, is kept."""
+        """One job; what it comes to and what it warns of are kept."""
         token = _place.set(Place(self, number, self.share, self.outer))
         try:
             with kept() as self.told[number]:
@@ -142,19 +142,28 @@ class Run:
     def side_by_side(self, n_threads: int, done: Callable[[], object]) -> None:
         """All jobs, in threads of their own; the caller's waits, and hears Ctrl-C at once."""
         events: SimpleQueue[int] = SimpleQueue()
+        may_begin: SimpleQueue[None] = SimpleQueue()
         config = get_config()
 
         def work() -> None:
             events.put(BEGUN)
             try:
+                may_begin.get(timeout=SECONDS_TO_BEGIN)
                 with config_context(**config):
                     self.work(lambda: events.put(0))
+            except Empty:  # Ctrl-C came before the caller's thread was there to hear it
+                pass
             finally:
                 events.put(ENDED)
 
+        def wait() -> None:
+            for _ in range(n_threads):
+                may_begin.put(None)
+            self.wait(events, done)
+
         with Team(n_threads + 1) as team:
-            contexts = [copy_context() for _ in range(n_threads)]
-            team.run(_call, [(self.wait, events, done), *((context.run, work) for context in contexts)])
+            team.run(_call, [(wait,), *((copy_context().run, work) for _ in range(n_threads))])
+        self.work(done)  # what threads have left undone that found a very busy machine; mostly nothing
 
     def wait(self, events: SimpleQueue[int], done: Callable[[], object]) -> None:
         """Until all threads that have begun have ended."""
