@@ -1,6 +1,7 @@
 """The sequence estimators: parameters, targets, objectives."""
 
 import inspect
+from numbers import Integral
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from samples import LABELS, RAGGED, RNG, X, Y, net
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 import tsrnn
 from tsrnn import (
@@ -21,6 +23,7 @@ from tsrnn import (
 )
 from tsrnn import layers as L
 from tsrnn.estimators._build import layers_from_parameters
+from tsrnn.estimators._declare import Parameterised
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -39,6 +42,27 @@ def test_presets_differ_from_the_open_estimator_by_what_they_fix():
             assert f"{next(iter(everything))} : " in cls.__doc__ and "{" + "attributes}" not in cls.__doc__
     assert CNNLSTMRegressor().conv_filters == (32,) and CNNLSTMRegressor().pool_size == 2
     assert LSTMRegressor().conv_filters is None
+
+
+@pytest.mark.parametrize("name", [name for name in tsrnn.__all__ if isinstance(getattr(tsrnn, name), type)])
+def test_all_defaults_are_valid(name):
+    cls = getattr(tsrnn, name)
+    if issubclass(cls, Parameterised):  # `_validate_params` does not look at them
+        validate_parameter_constraints(cls._parameter_constraints, cls().get_params(deep=False), name)
+
+
+def test_what_a_subclass_declares_is_checked():
+    class Narrow(LSTMRegressor):
+        _parameter_constraints = {**LSTMRegressor._parameter_constraints, "max_iter": [Interval(Integral, 1, 9, closed="both")]}
+
+    class Wider(LSTMRegressor):
+        def __init__(self, more=1, *, max_iter=5):
+            super().__init__(max_iter=max_iter)
+            self.more = more
+
+    with pytest.raises(ValueError, match="'max_iter' parameter of Narrow must be an int in the range .1, 9."):
+        Narrow()._validate_params()
+    assert sorted(Wider().get_params()) == ["max_iter", "more"] and clone(Wider(3, max_iter=2)).more == 3
 
 
 def test_signature_repr_and_unknown_parameters():

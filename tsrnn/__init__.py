@@ -28,6 +28,7 @@ _NAMES = {
     "PanelTimeSeriesSplit": "tsrnn.estimators._split",
     "SequenceVectorizer": "tsrnn.estimators.vectorizer",
     "TextClassifier": "tsrnn.estimators.text",
+    "fit_many": "tsrnn.estimators.many",
     "make_windows": "tsrnn.data.windows",
     "show_versions": "tsrnn._info",
     "warmup": "tsrnn._warmup",
@@ -52,6 +53,7 @@ __all__ = [
     "TextClassifier",
     "WindowForecaster",
     "datasets",
+    "fit_many",
     "layers",
     "make_windows",
     "metrics",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from tsrnn.data.windows import make_windows
     from tsrnn.estimators._split import PanelTimeSeriesSplit
     from tsrnn.estimators.forecast import WindowForecaster
+    from tsrnn.estimators.many import fit_many
     from tsrnn.estimators.naive import NaiveForecaster, SeasonalNaiveForecaster
     from tsrnn.estimators.presets import (
         CNNLSTMClassifier,

@@ -178,6 +178,23 @@ class Network:
                        forward_work(rows), value.steps, value.features)
 
 
+def shared_network(layers: Sequence[Layer], input_shape: Shape, loss: str, loss_params: Sequence[float]) -> Network:
+    """A `Network` that all fits of this architecture have in common: nothing in it changes but its table of plans.
+
+    Of a thousand small networks only the first is built and lowered.  Parameters and errors are those of `Network`.
+    """
+    layers = check_layers(layers)
+    try:
+        return _cached_network(layers, tuple(input_shape), loss, tuple(map(float, loss_params)))
+    except TypeError:  # a layer of somebody else's that has no hash
+        return Network(layers, input_shape, loss, loss_params)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_network(layers: tuple[Layer, ...], input_shape: Shape, loss: str, loss_params: tuple[float, ...]) -> Network:
+    return Network(layers, input_shape, loss, loss_params)
+
+
 def forward_work(rows: np.ndarray) -> int:
     """Multiply-adds of the plan's products for one sample."""
     total = 0

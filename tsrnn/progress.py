@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 SECONDS_BETWEEN_UPDATES = 0.1
@@ -77,3 +77,10 @@ def track(items: Sequence, what: str, verbose: bool) -> Iterable:
     from rich.progress import track as bar
 
     return bar(items, description=what)
+
+
+def counter(n: int, what: str, verbose: bool) -> Callable[[], object]:
+    """To be called for each of `n` things that is done; with a bar as in `track`."""
+    numbers = iter(track(range(n), what, verbose))
+    next(numbers, None)
+    return lambda: next(numbers, None)

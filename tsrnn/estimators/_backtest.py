@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from tsrnn._warn import unwanted
 from tsrnn.data.mirror import to_long
 from tsrnn.data.panel import Panel
 from tsrnn.data.splitting import cutoffs, until
 from tsrnn.estimators._calibration import Longer, enough, filled, movement_scale, past_forecasts, quantile_of
+from tsrnn.estimators._jobs import run_jobs
 from tsrnn.estimators._levels import Wanted
-from tsrnn.progress import track
+from tsrnn.progress import counter
 
 Columns = dict[str, np.ndarray]
 
@@ -31,8 +33,10 @@ def run_backtest(forecaster: Any, y: Any, X: Any, n_splits: Any, step: Any, refi
     panel = forecaster._read(y, X)
     cuts, times = cutoffs(panel, n_splits, step, horizon)
     runs = [cuts[first:first + (refit or n_splits)] for first in range(0, n_splits, refit or n_splits)]
-    shown = track(runs, "cutoffs", forecaster.verbose and len(runs) > 1)
-    found, counts = zip(*[_run(forecaster, panel, run, wanted) for run in shown])
+    with unwanted(UserWarning), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a copy's skill is not what was asked for
+        found, counts = zip(*run_jobs(lambda run: _run(forecaster, panel, run, wanted), runs, forecaster._n_jobs,
+                                      counter(len(runs), "cutoffs", forecaster.verbose and len(runs) > 1)))
     enough(np.min(counts, axis=0), wanted)
     real = cuts >= panel.bounds[:-1]  # the others had not begun
     columns = {name: np.concatenate([part[name] for part in found])[real] for name in found[0]}
@@ -46,9 +50,7 @@ def run_backtest(forecaster: Any, y: Any, X: Any, n_splits: Any, step: Any, refi
 
 def _run(forecaster: Any, panel: Panel, cuts: np.ndarray, wanted: list[Wanted]) -> tuple[Columns, np.ndarray]:
     """Columns (n, S, H, C) for cutoffs (n, S), and the fewest errors (H,) behind one: one fit before the first, no more."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a copy's skill is not what was asked for
-        fitted = clone(forecaster)._fit_panel(until(panel, cuts[0]), ends=False)
+    fitted = clone(forecaster)._fit_panel(until(panel, cuts[0]), ends=False)
     real = cuts >= panel.bounds[:-1]
     found = fitted._model.outputs(panel, cuts[real], forecaster.horizon)
     outputs = np.full((*cuts.shape, *found.shape[1:]), np.nan)

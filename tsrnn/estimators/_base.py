@@ -20,6 +20,7 @@ from tsrnn.estimators._blocks import stream
 from tsrnn.estimators._build import is_open, n_channels, set_embedding
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
 from tsrnn.estimators._inputs import check_input, is_blocks
+from tsrnn.estimators._jobs import in_job, threads
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
 from tsrnn.estimators._problem import (
     Problem,
@@ -105,6 +106,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         training.fit_network(problem.network, state, problem.train, problem.val, settings, n_epochs, on_epoch_end=hook,
                              stop_early=not partial, val_score=problem.val_score,
                              resume_patience=partial or (resume and aim == self._aim_of_fit))
+        if state.stopped == "interrupted" and in_job():
+            raise KeyboardInterrupt
         if state.stopped == "diverged" and state.n_epochs == before:
             raise training.NonFiniteLossError(f"Nothing was learnt, and the estimator is what it was before. {state.message}")
         if state.best_theta is not None and np.array_equal(state.best_theta, state.theta):
@@ -129,6 +132,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
         values = {field.name: getattr(self, field.name) for field in fields(training.Settings) if hasattr(self, field.name)}
         n = n_samples(problem.train)
         values["batch_size"] = min(200 if self.batch_size == "auto" else int(self.batch_size), n)
+        values["n_jobs"] = threads(self.n_jobs)
         return training.Settings(**values, seed=seed)
 
     def _resumed_state(self, settings: training.Settings) -> training.State:
@@ -200,7 +204,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
             float_type, layout, real, samples = self._checked_samples(X, network, float_type)
             if real is None and "feature_names_in_" not in vars(self):  # else there is a warning a call
                 ready.remember(X, layout, samples)
-        return float_type, layout, real, predicted_rows(network, ready.predict(samples, self.n_jobs), layout)
+        return float_type, layout, real, predicted_rows(network, ready.predict(samples, threads(self.n_jobs)), layout)
 
     def _checked_samples(self, X, network: Network, dtype: type) -> tuple[type, Layout, np.ndarray | None, Samples]:
         """Float type of X, layout, real steps, and the samples as the engine reads them, after the full check."""

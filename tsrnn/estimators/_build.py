@@ -10,7 +10,7 @@ import numpy as np
 from tsrnn import layers as kinds
 from tsrnn.data.batches import Sequences
 from tsrnn.estimators._params import sizes
-from tsrnn.network import Network, check_layers
+from tsrnn.network import Network, check_layers, shared_network
 
 MOST_IDS = 2**31 - 1  # as ids are int32
 RECURRENT = {"lstm": kinds.LSTM, "gru": kinds.GRU, "rnn": kinds.RNN}
@@ -100,11 +100,11 @@ def build_network(layers: Sequence[kinds.Layer], sequences: Sequences, n_outputs
         raise ValueError(f"The last layer is {layers[-1]!r}; these targets need Dense({n_outputs}).")
     tail = () if sequences.is_ids else (sequences.channels,)
     try:
-        network = Network(layers, (None, *tail), loss, loss_params)
+        network = shared_network(layers, (None, *tail), loss, loss_params)
     except ValueError:
         if not sequences.same_length:
             raise
-        network = Network(layers, (sequences.steps, *tail), loss, loss_params)
+        network = shared_network(layers, (sequences.steps, *tail), loss, loss_params)
     check_sequences(network, sequences)
     return network
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tsrnn.estimators._jobs import check_cancelled
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # an older scikit-learn: estimators are without set_callbacks
@@ -56,6 +58,7 @@ class EpochHook:
 
     def __call__(self, epoch: int, logs: dict[str, float]) -> bool:
         """Called by the engine with the number of the epoch, from 0, and what it has come to."""
+        check_cancelled()
         stop = bool(self._user is not None and self._user(epoch, logs))
         if self._epoch is not None:
             task, self._epoch = self._epoch, None

@@ -62,6 +62,7 @@ class BaseForecaster(Parameterised):
     _past: tuple = ()
     _static: tuple = ()
     _calendar: tuple = ()
+    _n_jobs: int | None = 1  # threads of independent fits
 
     # ---------------------------------------------------------------------------------------------------------- fit
 
@@ -121,7 +122,7 @@ class BaseForecaster(Parameterised):
 
     def _meaning(self) -> dict[str, Any]:
         """The parameters that say what the fitted weights mean."""
-        kept = ("regressor", "refit", "verbose", "validation_fraction")
+        kept = ("regressor", "n_ensembles", "refit", "verbose", "validation_fraction")
         return {name: value for name, value in self.get_params(deep=False).items() if name not in kept}
 
     def _check_fitted(self) -> None:

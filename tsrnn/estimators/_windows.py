@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from tsrnn.data.panel import Panel, select
+from tsrnn._warn import unwanted
+from tsrnn.data.panel import Panel
 from tsrnn.data.sampling import Scaling, WindowSamples, WindowSettings, can_read, fit_scaling, have_targets, with_series
 from tsrnn.data.scaling import from_steps
 from tsrnn.data.splitting import origins_of, segments
 from tsrnn.estimators._base import BaseSequenceEstimator
 from tsrnn.estimators._calibration import quantile_of
-from tsrnn.progress import track
 
 CHUNK = 4096  # origins that are forecast at a time: what bounds the memory of a long backtest
 FEW = 256  # windows that are an array: sooner checked than blocks, whose memory is worth something only where they are many
@@ -74,9 +74,7 @@ class WindowModel:
 
     def _fit(self, train: WindowSamples, stop: WindowSamples, quiet: bool) -> Any:
         regressor = self.regressor
-        with warnings.catch_warnings():
-            if quiet:  # the number of epochs is meant
-                warnings.simplefilter("ignore", ConvergenceWarning)
+        with unwanted(ConvergenceWarning) if quiet else nullcontext():  # quiet: the number of epochs is meant
             if self._is_ours:
                 return regressor.fit(train, X_val=stop) if len(stop) else regressor.fit(train)
             if train.n_outputs > 1 and not get_tags(regressor).target_tags.multi_output:
@@ -168,65 +166,6 @@ class WindowModel:
             values[at[:, None] + np.arange(own - new + 1, own + 1)] = quantile_of(found[-1], self.quantiles, None)
             part = replace(part, values=values)
         return np.concatenate(found, axis=1)
-
-
-class LocalModel:
-    """A `WindowModel` for each series of a panel; parameters as there.
-
-    Attributes
-    ----------
-    models : dict of series name to WindowModel
-    skipped : dict of series name to str
-        Series that nothing could be learnt from, and why.
-    """
-
-    def __init__(self, regressor: Any, settings: WindowSettings, panel: Panel, parts: np.ndarray,
-                 epochs: dict[Any, int | None] | None = None, verbose: bool = False):
-        self.models, self.skipped = {}, {}
-        for s in track(range(panel.n_series), "series", verbose):
-            name, start = panel.ids[s], panel.bounds[s]
-            chosen = None if epochs is None else epochs.get(name)
-            try:
-                self.models[name] = WindowModel(regressor, settings, select(panel, [s]), parts[:, s:s + 1] - start, chosen)
-            except TooShortError as error:
-                self.skipped[name] = str(error)
-        if not self.models:
-            raise ValueError(f"No series has enough rows. {next(iter(self.skipped.values()), '')}")
-
-    @property
-    def regressor(self) -> dict:
-        """Fitted regressors by the name of their series."""
-        return {name: model.regressor for name, model in self.models.items()}
-
-    @property
-    def quantiles(self) -> tuple[float, ...]:
-        """As of every single model."""
-        return next(iter(self.models.values())).quantiles
-
-    @property
-    def epochs(self) -> dict[Any, int | None]:
-        """That were chosen, by the name of the series."""
-        return {name: model.epochs for name, model in self.models.items()}
-
-    def learn(self, panel: Panel, epochs: int) -> None:
-        """Goes `epochs` times more through all windows."""
-        for s, name in enumerate(panel.ids):
-            if name in self.models:
-                self.models[name].learn(select(panel, [s]), epochs)
-
-    def outputs(self, panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
-        """As `WindowModel.outputs`; NaN for series that have no model."""
-        unknown = [name for name in panel.ids if name not in self.models and name not in self.skipped]
-        if unknown:
-            raise ValueError(f"local=True has a regressor for each series of the fit and none for {unknown[0]!r}; fit with "
-                             "local=False to forecast others.")
-        out = np.full((len(origins), horizon, len(panel.channels), max(1, len(self.quantiles))), np.nan)
-        series = np.searchsorted(panel.bounds, origins, side="right") - 1
-        for s in np.unique(series):
-            if panel.ids[s] in self.models:
-                at = np.flatnonzero(series == s)
-                out[at] = self.models[panel.ids[s]].outputs(select(panel, [s]), origins[at] - panel.bounds[s], horizon)
-        return out
 
 
 def _arrays(samples: WindowSamples) -> tuple[np.ndarray, np.ndarray | None]:

@@ -6,18 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import has_fit_parameter
 
 from tsrnn.data.panel import Panel
 from tsrnn.data.sampling import WindowSettings
 from tsrnn.data.scaling import CHANGES, SCALERS, TRANSFORMS, to_space
-from tsrnn.estimators._base import BaseSequenceEstimator
 from tsrnn.estimators._declare import param
 from tsrnn.estimators._forecaster import BaseForecaster
 from tsrnn.estimators._params import POSITIVE_INT
-from tsrnn.estimators._windows import LocalModel, WindowModel
+from tsrnn.estimators._several import LocalModel, Model, check_seeds, n_jobs_of, network_of, single_model
 from tsrnn.estimators.presets import LSTMRegressor
 
 
@@ -36,7 +34,7 @@ class WindowForecaster(BaseForecaster):
     Attributes
     ----------
     regressor_ : regressor, or dict of series name to regressor
-        Fitted.
+        Fitted; with `n_ensembles` a list in the place of each regressor.
     skill_ : float
         1 - mean absolute error / that of repeating the last value, on the rows held out, each series in units of the latter.
         Below 0 repeating the last value does better, and a warning says so; NaN where nothing was held out, or nothing moved
@@ -81,6 +79,9 @@ class WindowForecaster(BaseForecaster):
         None, [StrOptions({"last", "seasonal"}), None], "The naive forecast that the regressor learns the deviation from: of "
         "the last value, or the last `seasonality`.")
     local: bool = param(False, ["boolean"], "One regressor a series, in place of one for all.")
+    n_ensembles: int = param(
+        1, [POSITIVE_INT], "Regressors that differ in their `random_state` alone; a forecast is their mean (of logarithms "
+        "where `transform` takes them).  The first is the one that there would be alone.")
     calendar_features: Sequence[str] = param(
         (), ["array-like", str], 'Of the dates, as sine and cosine: "minute", "hour", "dayofweek", "day", "week", "month", '
         '"quarter", "dayofyear".')
@@ -90,7 +91,7 @@ class WindowForecaster(BaseForecaster):
                                                                  "becomes one-hot.")
     refit: bool = param(True, ["boolean"], "Ends with a fit on all rows, those that were held out too.")
 
-    _model: WindowModel | LocalModel
+    _model: Model
 
     # ------------------------------------------------------------------------------------------ what the base asks for
 
@@ -111,28 +112,31 @@ class WindowForecaster(BaseForecaster):
             if wrong:
                 raise ValueError(message)
         _check_middle(self._regressor)
+        if self.n_ensembles > 1:
+            check_seeds(self._regressor, self.n_ensembles)
         to_space(panel.values, self._transform)
         longest = int(np.diff(panel.bounds).max(initial=0))
         if self.window >= longest:
             raise ValueError(f"window={self.window} must be smaller than the series ({longest} rows); pass more rows or a "
                              "smaller window.")
 
-    def _train(self, panel: Panel, parts: np.ndarray) -> WindowModel | LocalModel:
-        if self.local:
-            return LocalModel(self._regressor, self._settings, panel, parts, verbose=bool(self.verbose))
-        return WindowModel(self._regressor, self._settings, panel, parts)
+    def _train(self, panel: Panel, parts: np.ndarray) -> Model:
+        return self._model_of(panel, parts, None)
 
-    def _train_again(self, panel: Panel, model: WindowModel | LocalModel) -> WindowModel | LocalModel:
+    def _train_again(self, panel: Panel, model: Model) -> Model:
         if not self.refit or not self.validation_fraction:
             return model
-        everything = np.stack([panel.bounds[:-1], panel.bounds[1:]])
-        if isinstance(model, LocalModel):
-            again = LocalModel(self._regressor, self._settings, panel, everything, model.epochs, bool(self.verbose))
+        again = self._model_of(panel, np.stack([panel.bounds[:-1], panel.bounds[1:]]), model.epochs)
+        if isinstance(model, LocalModel) and isinstance(again, LocalModel):
             for name in model.skipped:  # nothing is known of how well it would do
                 again.models.pop(name, None)
             again.skipped = model.skipped
-            return again
-        return WindowModel(self._regressor, self._settings, panel, everything, model.epochs)
+        return again
+
+    def _model_of(self, panel: Panel, parts: np.ndarray, epochs: Any) -> Model:
+        kind = LocalModel if self.local else single_model
+        extra = {"verbose": bool(self.verbose)} if self.local else {}
+        return kind(self._regressor, self._settings, panel, parts, epochs, self.n_ensembles, **extra)
 
     @property
     def _settings(self) -> WindowSettings:
@@ -154,6 +158,10 @@ class WindowForecaster(BaseForecaster):
     def _held_out(self) -> int:  # type: ignore[override]
         """A part to stop by is set aside for regressors that know what to do with it."""
         return 1 + has_fit_parameter(self._regressor, "X_val")
+
+    @property
+    def _n_jobs(self) -> int | None:  # type: ignore[override]
+        return n_jobs_of(self._regressor)
 
     @property
     def _name(self) -> str:
@@ -204,8 +212,8 @@ def _names(names: Any) -> tuple:
 
 def _check_middle(regressor: Any) -> None:
     """A forecast stands in the middle of its quantiles."""
-    inner = regressor[-1] if isinstance(regressor, Pipeline) else regressor
-    if isinstance(inner, BaseSequenceEstimator) and getattr(inner, "loss", None) == "quantile":
+    inner = network_of(regressor)
+    if inner is not None and getattr(inner, "loss", None) == "quantile":
         if inner is not regressor:
             raise ValueError("a network of several quantiles must be the regressor itself, not the last step of a pipeline; "
                              "scaler and covariates are WindowForecaster's own.")

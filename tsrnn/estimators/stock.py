@@ -37,7 +37,7 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
     Attributes
     ----------
     regressor_ : regressor, or dict of stock to regressor
-        Fitted.
+        Fitted; with `n_ensembles` a list in the place of each regressor.
     skill_ : float
         1 - mean absolute error / that of repeating the last price (of returns of 0 where these are the target), on the rows
         held out, each stock in units of the latter.  Below 0 the last price does better, and a warning says so.

@@ -289,4 +289,6 @@ def model_name(forecaster: Any) -> str:
     inner = getattr(forecaster, "regressor_", None)
     if isinstance(inner, Mapping):  # one a series
         inner = next(iter(inner.values()), None)
+    if isinstance(inner, list):  # an ensemble
+        inner = inner[0]
     return type(forecaster if inner is None else inner).__name__

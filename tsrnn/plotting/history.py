@@ -141,6 +141,9 @@ def _network(estimator: Any) -> Any:
         if isinstance(held, Mapping):
             raise TypeError(f"{type(inside).__name__} with local=True holds {len(held)} networks, one a series; pass one of "
                             f"them: forecaster.regressor_[{next(iter(held), None)!r}].")
+        if isinstance(held, list):
+            raise TypeError(f"{type(inside).__name__} with n_ensembles={len(held)} holds that many networks; pass one of them: "
+                            "forecaster.regressor_[0].")
         inside = held
     raise _no_history(estimator, inside)
 
