@@ -4,7 +4,7 @@ A network is lowered to a *plan*: a table of integers, one row an operation, exe
 and bottom to top for the backward pass.  A backend is a package of a few functions over plain arrays:
 
 ``kernels(rows, dtype, train) -> table``
-    Makes the operations of a plan ready to run; may write the columns from PRODUCTS on.
+    Makes the operations of a plan ready to run; may write the columns from ADDRESSES on.
 ``assign_pack(rows, itemsize) -> size`` and ``pack(plan, theta, packed)``
     Rearranges the parameters for the backend's products, once an optimizer step.  What `packed` holds is the backend's
     own business; `assign_pack` writes the column PACK of the rows and tells how many elements `packed` takes.
@@ -108,8 +108,8 @@ KEEP = 36      # RECURRENT: 1: WORK holds the gates of all steps
 STEP = 37      # RECURRENT: (B, gates * H): h parts of a step's gates
 SLICE = 38     # RECURRENT: (SLICE_STEPS, B, slots * H + GAP): x parts of the gates of some steps; backward, their gradients
 SLICE_STEPS = 39
-PRODUCTS = 40  # and the following: the backend's own, see `kernels`
-N_COLUMNS = 44
+ADDRESSES = 40  # this column and those behind it are the backend's own, see `kernels`
+N_COLUMNS = 46
 
 GAP = 16  # floats between the rows of a table: rows of 4 KiB, one right behind the other, would share few lines of the cache
 

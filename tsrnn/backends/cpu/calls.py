@@ -1,25 +1,33 @@
 """Kernels called by address: compiled once, where Numba would compile what a kernel calls into each of its callers again.
 
-The products are most of a kernel's machine code, so their addresses stand in the rows of a plan (`contract.PRODUCTS`), and
-the functions here stand for them: `matmul(row, ...)` is `microkernels.matmul(...)`.
+The products are most of a kernel's machine code, and a network has one or two of all cells; so their addresses stand in the
+rows of a plan (the columns from `contract.ADDRESSES` on), and the functions here stand for them: `matmul(row, ...)` is
+`microkernels.matmul(...)`.
 """
 
 from __future__ import annotations
 
+import numba
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cpu import microkernels
-from tsrnn.backends.cpu.jit import jit
+from tsrnn.backends.cpu import gru, lstm, microkernels, rnn
+from tsrnn.backends.cpu.vectors import I64
 
-MATMUL, MATMUL_TN, COLUMN_SUMS, PACK = range(c.PRODUCTS, c.N_COLUMNS)
-# "A": an array of floats, "i": an integer
-_FORMS = {
+MATMUL, MATMUL_TN, COLUMN_SUMS, PACK, CELL_FORWARD, CELL_BACKWARD = range(c.ADDRESSES, c.N_COLUMNS)
+# arguments: "A" an array of floats, "I" one of integers, "i" an integer
+_PRODUCTS = {
     MATMUL: (microkernels.matmul, "AiiAiiiAiii"), MATMUL_TN: (microkernels.matmul_tn, "AiiAiiAiiiii"),
     COLUMN_SUMS: (microkernels.column_sums, "AiiAiii"), PACK: (microkernels.pack, "AiiiiiAi"),
+}
+_CELL = "AIii"
+_CELLS = {
+    (c.LSTM, c.TANH): (lstm.forward, lstm.backward), (c.GRU, c.TANH): (gru.forward, gru.backward),
+    (c.RNN, c.TANH): (rnn.forward_tanh, rnn.backward_tanh), (c.RNN, c.RELU): (rnn.forward_relu, rnn.backward_relu),
 }
 
 
@@ -30,63 +38,111 @@ def address(kernel, signature):
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
-def fill_in_products(rows, floats):
-    """Write the products' addresses for an array type into the rows that have parameters."""
-    for column, (kernel, form) in _FORMS.items():
-        signature = tuple(floats if kind == "A" else types.int64 for kind in form)
-        needed = [n for n, row in enumerate(rows) if row[c.OP] in (c.RECURRENT, c.DENSE, c.CONV)]
-        if needed:
-            rows[needed, column] = address(kernel, signature)
+def fill_in(row, dtype, train):
+    """Write the addresses that a plan's row needs for an element type into the row."""
+    kinds = {"A": types.Array(numba.from_dtype(dtype), 1, "C"), "I": types.Array(types.int64, 1, "C"), "i": types.int64}
+    if row[c.OP] in (c.RECURRENT, c.DENSE, c.CONV):
+        for column, (kernel, form) in _PRODUCTS.items():
+            if train or column in (MATMUL, PACK):
+                row[column] = address(kernel, tuple(kinds[kind] for kind in form))
+    if row[c.OP] == c.RECURRENT:
+        forward, backward = _CELLS[row[c.CODE], row[c.ACT]]
+        row[CELL_FORWARD] = address(forward, tuple(kinds[kind] for kind in _CELL))
+        row[CELL_BACKWARD] = address(backward, tuple(kinds[kind] for kind in _CELL)) if train else 0
 
 
-def _calling(arguments):
-    """Signature and code of a call by address with the arguments in a tuple."""
+def _calling(column, row, *arguments):
+    """An intrinsic's type and code: a call of the kernel whose address is in a column of `row`, with borrowed arguments."""
+    floats = {a for a in arguments if isinstance(a, types.Array) and a.dtype != types.int64}
+    if len(floats) != 1 or any(not isinstance(a, types.Array) and a != types.int64 for a in arguments):
+        # others would be misread
+        raise TypingError(f"a kernel called by address takes one type of float array and int64, got {arguments}")
 
     def codegen(context, builder, signature, values):
-        argument_types = signature.args[1].types
-        function_type = context.call_conv.get_function_type(types.none, argument_types)
-        kernel = builder.inttoptr(values[0], function_type.as_pointer())
-        unpacked = cgutils.unpack_tuple(builder, values[1])
-        context.call_conv.call_function(builder, kernel, types.none, argument_types, unpacked)
+        rows = context.make_array(signature.args[0])(context, builder, values[0]).data
+        _emit_call(context, builder, builder.load(builder.gep(rows, [I64(column)])), signature.args[1:], values[1:])
         return context.get_dummy_value()
 
-    return types.void(types.int64, arguments), codegen
+    return types.void(row, *arguments), codegen
+
+
+def _emit_call(context, builder, address, argument_types, values):
+    function_type = context.call_conv.get_function_type(types.none, argument_types)
+    kernel = builder.inttoptr(address, function_type.as_pointer())
+    context.call_conv.call_function(builder, kernel, types.none, argument_types, values)
 
 
 @intrinsic
-def call(typing_context, address, arguments):
-    """Calls the kernel at `address`, which was compiled for the types in the tuple `arguments` and returns nothing."""
-    return _calling(arguments)
+def call(typing_context, address, row, rate, chunk):
+    """Calls the operation at `address`."""
+
+    def codegen(context, builder, signature, values):
+        _emit_call(context, builder, values[0], signature.args[1:], values[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, row, rate, chunk), codegen
 
 
 @intrinsic
-def _call_product(typing_context, address, arguments):
-    """The same with arguments that must be one kind of array, and integers of 64 bits: others would be misread."""
-    arrays = {argument for argument in arguments.types if isinstance(argument, types.Array)}
-    if len(arrays) != 1 or any(not isinstance(a, types.Array) and a != types.int64 for a in arguments.types):
-        raise TypingError(f"a product takes one type of array and int64, got {arguments.types}")
-    return _calling(arguments)
-
-
-@jit(inline="always")
-def matmul(row, A, a0, lda, P, p0, K, N, C, c0, ldc, M):
+def matmul(typing_context, row, A, a0, lda, P, p0, K, N, C, c0, ldc, M):
     """`microkernels.matmul`."""
-    _call_product(row[MATMUL], (A, a0, lda, P, p0, K, N, C, c0, ldc, M))
+    return _calling(MATMUL, row, A, a0, lda, P, p0, K, N, C, c0, ldc, M)
 
 
-@jit(inline="always")
-def matmul_tn(row, A, a0, lda, B, b0, ldb, C, c0, ldc, M, N, K):
+@intrinsic
+def matmul_tn(typing_context, row, A, a0, lda, B, b0, ldb, C, c0, ldc, M, N, K):
     """`microkernels.matmul_tn`."""
-    _call_product(row[MATMUL_TN], (A, a0, lda, B, b0, ldb, C, c0, ldc, M, N, K))
+    return _calling(MATMUL_TN, row, A, a0, lda, B, b0, ldb, C, c0, ldc, M, N, K)
 
 
-@jit(inline="always")
-def column_sums(row, B, b0, ldb, C, c0, N, K):
+@intrinsic
+def column_sums(typing_context, row, B, b0, ldb, C, c0, N, K):
     """`microkernels.column_sums`."""
-    _call_product(row[COLUMN_SUMS], (B, b0, ldb, C, c0, N, K))
+    return _calling(COLUMN_SUMS, row, B, b0, ldb, C, c0, N, K)
 
 
-@jit(inline="always")
-def pack_matrix(row, W, w0, row_stride, col_stride, K, N, P, p0):
+@intrinsic
+def pack_matrix(typing_context, row, W, w0, row_stride, col_stride, K, N, P, p0):
     """`microkernels.pack`."""
-    _call_product(row[PACK], (W, w0, row_stride, col_stride, K, N, P, p0))
+    return _calling(PACK, row, W, w0, row_stride, col_stride, K, N, P, p0)
+
+
+@intrinsic
+def cell_forward(typing_context, row, mem, places, samples, H):
+    """One step of the row's cell for some samples; places in `pointwise`."""
+    return _calling(CELL_FORWARD, row, mem, places, samples, H)
+
+
+@intrinsic
+def cell_backward(typing_context, row, mem, places, samples, H):
+    """The same backward."""
+    return _calling(CELL_BACKWARD, row, mem, places, samples, H)
+
+
+# ------------------------------------------------------------------------------------------------------------ references
+
+
+def _without_owner(context, builder, kind, value):
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo = ir.Constant(array.meminfo.type, None)
+        return array._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        members = cgutils.unpack_tuple(builder, value)
+        members = [_without_owner(context, builder, *member) for member in zip(kind.types, members, strict=True)]
+        return context.make_tuple(builder, kind, members)
+    return value
+
+
+@intrinsic
+def borrowed(typing_context, arrays):
+    """The same array, or tuple of arrays, without its owner.
+
+    Numba counts references by atomic operations, one for each view.  Where threads share the arrays, their counters wander from
+    core to core: dearer than a small operation.  The caller of the compiled code keeps the arrays alive.
+    """
+
+    def codegen(context, builder, signature, values):
+        return _without_owner(context, builder, signature.args[0], values[0])
+
+    return arrays(arrays), codegen

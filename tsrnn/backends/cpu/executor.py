@@ -15,7 +15,7 @@ from numba import types
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cpu import dropout, feedforward, inputs, losses, pooling, recurrent
-from tsrnn.backends.cpu.calls import address, call, fill_in_products
+from tsrnn.backends.cpu.calls import address, borrowed, call, fill_in
 from tsrnn.backends.cpu.denormals import flush_denormals, restore_denormals
 from tsrnn.backends.cpu.jit import inner, jit
 
@@ -75,9 +75,9 @@ def _address(kernel, dtype):
 
 def kernels(rows, dtype, train):
     """Addresses of the operations of a plan, (n_ops, 2): forward and backward (0 where there is none)."""
-    fill_in_products(rows, _signature(np.dtype(dtype))[2].types[8].types[0])
     table = np.zeros((len(rows), 2), np.int64)
     for n, op in enumerate(rows[:, c.OP].tolist()):
+        fill_in(rows[n], dtype, train)
         table[n, 0] = _address(FORWARD[op], dtype)
         if train and op in BACKWARD:
             table[n, 1] = _address(BACKWARD[op], dtype)
@@ -119,6 +119,8 @@ def _write_logits(row, B, mem, out):
 def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
     """See the contract."""
     control = flush_denormals()
+    plan, data, batch, params = borrowed(plan), borrowed(data), borrowed(batch), borrowed(params)
+    scratch, sums, out = borrowed(scratch), borrowed(sums), borrowed(out)
     last = plan.rows.shape[0] - 1
     total = _batch_total(batch.order, data.totals) if mode == c.TRAIN else 1.0
     for number in range(first, stop, step):
@@ -128,14 +130,14 @@ def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
         chunk = Chunk(start, B, mode, total, batch.order[start:start + B], batch.key, plan.loss, data, params, grads,
                       scratch, sums.tokens, sums.token_ids, sums.loss[number])
         for n in range(last):
-            call(plan.kernels[n, 0], (plan.rows[n], plan.rates[n], chunk))
+            call(plan.kernels[n, 0], plan.rows[n], plan.rates[n], chunk)
         if mode != c.TRAIN:
             _write_logits(plan.rows[last], B, scratch.mem, out[start:start + B])
         if mode != c.PREDICT:
-            call(plan.kernels[last, 0], (plan.rows[last], plan.rates[last], chunk))
+            call(plan.kernels[last, 0], plan.rows[last], plan.rates[last], chunk)
         if mode == c.TRAIN:
             grads[:] = 0
             for n in range(last - 1, -1, -1):
                 if plan.kernels[n, 1]:
-                    call(plan.kernels[n, 1], (plan.rows[n], plan.rates[n], chunk))
+                    call(plan.kernels[n, 1], plan.rows[n], plan.rates[n], chunk)
     restore_denormals(control)

@@ -126,7 +126,8 @@ def conv_backward(row, rate, chunk):
         source, target, count = (first + shift) * n * C, dy + first * n * O, (stop - first) * n
         matmul_tn(row, mem, x + source, C, mem, target, O, grads, row[c.PARAM] + k * C * O, O, C, O, count)
         if row[c.DX] != c.NONE:
-            matmul(row, mem, target, O, packed, transposed + k * packed_size(O, C, mem.itemsize), O, C, mem, dx + source, C, count)
+            packed_tap = transposed + k * packed_size(O, C, mem.itemsize)
+            matmul(row, mem, target, O, packed, packed_tap, O, C, mem, dx + source, C, count)
 
 
 @inner

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tsrnn.backends.cpu.activations import sigmoid_of, tanh_of
+from tsrnn.backends.cpu.jit import inner
 from tsrnn.backends.cpu.pointwise import pointwise
 
 
 @pointwise
-def forward(units, gates, x_part, h_part, h_before, h_now, next_gates):
+def _forward(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
     """Sums of r and z in two parts, h part and x part of n in (the bias of the h part lies with `x_part`); gates (4H: r, z, h
     part of n, n) and h out; `h_part` is used up (0)."""
     r, z, hn = (units.load(x_part, k) + units.load(h_part, k) for k in range(3))
@@ -22,7 +23,7 @@ def forward(units, gates, x_part, h_part, h_before, h_now, next_gates):
 
 
 @pointwise
-def backward(units, gates, d_gates, h_before, dh, next_gates):
+def _backward(units, gates, d_gates, h_before, c_before, c_now, dh, dc, next_gates):
     """`d_gates` (4H): gradients of the sums of r and z, of h part and x part of n out.  `dh` becomes the part of the earlier
     state's gradient that does not pass through W_hh."""
     r, z, hn, n = (units.load(gates, k) for k in range(4))
@@ -35,3 +36,13 @@ def backward(units, gates, d_gates, h_before, dh, next_gates):
     units.store(d_n * r, d_gates, 2)
     units.store(d_n, d_gates, 3)
     units.store(d_h * z, dh)
+
+
+@inner
+def forward(mem, places, samples, H):
+    _forward(mem, places, samples, H)
+
+
+@inner
+def backward(mem, places, samples, H):
+    _backward(mem, places, samples, H)

@@ -103,7 +103,7 @@ def jit(function: Callable | None = None, **options: Any) -> Any:
 
 
 def inner(function: Callable) -> Any:
-    """Decorate what only kernels call: `jit` without the wrapper for Python, most of the compiling where an argument is a chunk."""
+    """Decorate what only kernels call: `jit` without the wrapper for Python, which takes long where an argument is a chunk."""
     return jit(function, no_cpython_wrapper=True)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tsrnn.backends.cpu.activations import sigmoid_of, tanh_of
+from tsrnn.backends.cpu.jit import inner
 from tsrnn.backends.cpu.pointwise import pointwise
 
 
 @pointwise
-def forward(units, gates, x_part, h_part, c_before, c_now, h_now, next_gates):
+def _forward(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
     """Sums of the gates i f g o in two parts in; gates (4H), c and h out; `h_part` is used up (0)."""
     i, f, g, o = (units.load(x_part, k) + units.load(h_part, k) for k in range(4))
     i, f, g, o = sigmoid_of(i), sigmoid_of(f), tanh_of(g), sigmoid_of(o)
@@ -21,7 +22,7 @@ def forward(units, gates, x_part, h_part, c_before, c_now, h_now, next_gates):
 
 
 @pointwise
-def backward(units, gates, d_gates, c_before, c_now, dh, dc, next_gates):
+def _backward(units, gates, d_gates, h_before, c_before, c_now, dh, dc, next_gates):
     """`d_gates` (4H): gradients of the gates' sums out; `dc` moves one step back, `dh` is used up (0)."""
     i, f, g, o = (units.load(gates, k) for k in range(4))
     for k in range(4):
@@ -34,3 +35,13 @@ def backward(units, gates, d_gates, c_before, c_now, dh, dc, next_gates):
     units.store(d_h * tanh_c * o * (1.0 - o), d_gates, 3)
     units.store(d_c * f, dc)
     units.clear(dh)
+
+
+@inner
+def forward(mem, places, samples, H):
+    _forward(mem, places, samples, H)
+
+
+@inner
+def backward(mem, places, samples, H):
+    _backward(mem, places, samples, H)

@@ -116,7 +116,7 @@ _full_tall, _full, _full_1 = (_make_tile(rows, 4, False) for rows in (_TALL, _LO
 _tail4, _tail4_1 = _make_tile(_LOW, 4, True), _make_tile(1, 4, True)
 _tail3, _tail3_1 = _make_tile(_LOW, 3, True), _make_tile(1, 3, True)
 _tail2, _tail2_1 = _make_tile(_LOW, 2, True), _make_tile(1, 2, True)
-_tail1, _tail1_1 = _make_tile(_LOW, 1, True), _make_tile(1, 1, True)
+_tail1_tall, _tail1, _tail1_1 = (_make_tile(rows, 1, True) for rows in (8, _LOW, 1))  # eight sums hide an addition's latency
 _transpose, _transpose_part = _make_transpose(False), _make_transpose(True)
 
 
@@ -135,6 +135,10 @@ def _panel(A, a0, a_row, a_k, B, b0, b_k, K, C, c0, c_row, M, columns):
         for _ in range(tall):
             _full_tall(A, a0 + m * a_row, a_row, a_k, B, b0, b_k, K, C, c0 + m * c_row, c_row, tail)
             m += _TALL
+    elif vectors == 1:
+        while M - m >= 8:
+            _tail1_tall(A, a0 + m * a_row, a_row, a_k, B, b0, b_k, K, C, c0 + m * c_row, c_row, tail)
+            m += 8
     while M - m >= _LOW:
         a, c = a0 + m * a_row, c0 + m * c_row
         if full:

@@ -1,4 +1,12 @@
-"""A cell's equations on vectors: one pass over the units of a sample, everything between loads and stores in registers."""
+"""A cell's equations on vectors: one pass over the units of each sample, everything between loads and stores in registers.
+
+What a cell reads and writes of a sample lies at eight places, offsets in the memory of a chunk:
+
+=========  =======================================================================================================
+forward    gates (out), x part and h part of their sums, h before and now, c before and now, the next step's gates
+backward   gates, gradients of their sums (out), h before, c before and now, dh, dc, the gates that come next
+=========  =======================================================================================================
+"""
 
 from __future__ import annotations
 
@@ -47,29 +55,35 @@ class Units:
         return self._vectors.at(self._base, offset)
 
 
+PLACES = 8
+
+
 def pointwise(equations):
     """Make the kernel of a function ``equations(units, *places)``, which gets a `Units` for each vector.
 
-    The kernel's arguments are the memory, the number of units, and a tuple of the places.  Units left over at the end are
-    masked: they get what a whole vector's get, to the last bit.
+    The kernel's arguments are the memory, the places of all samples, the number of samples, and that of units.  Units left over
+    at the end are masked: they get what a whole vector's get, to the last bit.
     """
 
-    def typed(typing_context, mem, size, places):
+    def typed(typing_context, mem, places, samples, size):
         dtype = float_array(mem)
 
         def codegen(context, builder, signature, arguments):
             vectors = Vectors(context, builder, dtype)
-            base, size = vectors.pointer(signature.args[0], arguments[0], I64(0)), arguments[1]
-            places = cgutils.unpack_tuple(builder, arguments[2])
-            with cgutils.for_range(builder, builder.sdiv(size, I64(vectors.lanes)), intp=I64) as loop:
-                first = builder.mul(loop.index, I64(vectors.lanes))
-                equations(Units(vectors, base, size, first, None), *places)
-            rest = builder.srem(size, I64(vectors.lanes))
-            with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
-                equations(Units(vectors, base, size, builder.sub(size, rest), vectors.mask(rest)), *places)
+            base, table = (vectors.pointer(signature.args[k], arguments[k], I64(0)) for k in range(2))
+            samples, size = arguments[2:]
+            whole, rest = builder.sdiv(size, I64(vectors.lanes)), builder.srem(size, I64(vectors.lanes))
+            mask = vectors.mask(rest)
+            with cgutils.for_range(builder, samples, intp=I64) as sample:
+                first = builder.mul(sample.index, I64(PLACES))
+                own = [builder.load(builder.gep(table, [builder.add(first, I64(k))])) for k in range(PLACES)]
+                with cgutils.for_range(builder, whole, intp=I64) as loop:
+                    equations(Units(vectors, base, size, builder.mul(loop.index, I64(vectors.lanes)), None), *own)
+                with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
+                    equations(Units(vectors, base, size, builder.sub(size, rest), mask), *own)
             return context.get_dummy_value()
 
-        return types.void(mem, types.int64, types.UniTuple(types.int64, len(places))), codegen
+        return types.void(mem, places, types.int64, types.int64), codegen
 
     typed.__name__, typed.__doc__ = equations.__name__, equations.__doc__
     return intrinsic(typed)

@@ -12,18 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cpu import gru, lstm, rnn
-from tsrnn.backends.cpu.calls import column_sums, matmul, matmul_tn
+from tsrnn.backends.cpu.calls import cell_backward, cell_forward, column_sums, matmul, matmul_tn
 from tsrnn.backends.cpu.dropout import keep_scale, row_key
 from tsrnn.backends.cpu.feedforward import fill_rows
 from tsrnn.backends.cpu.inputs import n_tokens
 from tsrnn.backends.cpu.jit import inner, jit
 from tsrnn.backends.cpu.packing import gates, recurrent_offsets
-
-lstm_forward, lstm_backward = lstm.forward, lstm.backward
-gru_forward, gru_backward = gru.forward, gru.backward
-rnn_tanh_forward, rnn_tanh_backward = rnn.forward_tanh, rnn.backward_tanh
-rnn_relu_forward, rnn_relu_backward = rnn.forward_relu, rnn.backward_relu
+from tsrnn.backends.cpu.pointwise import PLACES
 
 
 @inner
@@ -77,18 +72,12 @@ def _is_padding(row, n, B, first, steps, mask):
     return True
 
 
-@jit(inline="always")
-def _cell_forward(row, mem, work, x_part, h_part, h_before, h_now, c_before, c_now, ahead):
-    """One sample's step; all places are offsets in mem, `ahead` is the place of the next step's gates."""
-    H = row[c.F_OUT]
-    if row[c.CODE] == c.LSTM:
-        lstm_forward(mem, H, (work, x_part, h_part, c_before, c_now, h_now, ahead))
-    elif row[c.CODE] == c.GRU:
-        gru_forward(mem, H, (work, x_part, h_part, h_before, h_now, ahead))
-    elif row[c.ACT] == c.TANH:
-        rnn_tanh_forward(mem, H, (work, x_part, h_part, h_now))
-    else:
-        rnn_relu_forward(mem, H, (work, x_part, h_part, h_now))
+@inner
+def _note(places, k, a, b, c_, d, e, f, g, h):
+    """The places of sample number k, see `pointwise`."""
+    k *= PLACES  # not a view: those are counted
+    places[k], places[k + 1], places[k + 2], places[k + 3] = a, b, c_, d
+    places[k + 4], places[k + 5], places[k + 6], places[k + 7] = e, f, g, h
 
 
 @inner
@@ -138,6 +127,21 @@ def _drop(mem, source, ld, scale, target, n, H):
 
 
 @inner
+def _stand_still(row, B, t, before, active, same, mem, mask):
+    """The states of the rows for which step t has computed nothing: a masked step changes nothing, and what all rows have in
+    common is in the first."""
+    n, H, ld = B * row[c.REPEAT], row[c.F_OUT], row[c.LD]
+    h_seq, c_seq = row[c.H_SEQ] * B + row[c.COL], row[c.C_SEQ] * B
+    for b in range(n):
+        if b < active and (row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]):
+            continue
+        source = (t + 1) * n if t < same else before * n + b
+        _copy(mem, h_seq + source * ld, h_seq + ((t + 1) * n + b) * ld, H)
+        if row[c.CODE] == c.LSTM:
+            _copy(mem, c_seq + source * H, c_seq + ((t + 1) * n + b) * H, H)
+
+
+@inner
 def forward(row, rate, chunk):
     B, mem, mask, packed = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.packed
     n, T, H, ld = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT], row[c.LD]
@@ -150,7 +154,8 @@ def forward(row, rate, chunk):
     _fill_zero(mem, h_part, n * G * H)
     drop = _recurrent_mask(row, rate, chunk) if row[c.H_DROP] != c.NONE else c.NONE
     has_tokens, indices, steps = row[c.SLOTS] != c.NONE, chunk.scratch.indices, row[c.SLICE_STEPS]
-    same, first = _same_steps(row, B, indices), 0
+    same, first, masked = _same_steps(row, B, indices), 0, row[c.MASK_IN]
+    x_ld, kept, places = width + c.GAP, row[c.KEEP] * width, np.empty(n * PLACES, np.int64)
     if has_tokens:
         _project(row, mem, packed, row[c.X] * B, row[c.TABLE] * B, n_tokens(row[c.SLOTS], T, B, indices))
     for s in range(T):
@@ -167,43 +172,25 @@ def forward(row, rate, chunk):
             h_in, h_ld = row[c.H_DROP] * B + t * n * H, H
             _drop(mem, h_before, ld, drop, h_in, n, H)
         matmul(row, mem, h_in, h_ld, packed, hh, H, G * H, mem, h_part, G * H, active)
-        for b in range(n):
-            from_h, to_h = h_before + b * ld, h_seq + (now * n + b) * ld
-            from_c, to_c = c_seq + (before * n + b) * H, c_seq + (now * n + b) * H
-            if b < active and (row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]):
-                x_part = row[c.SLICE] * B + ((t - first) * n + b) * (width + c.GAP)
-                if has_tokens:
-                    x_part = row[c.TABLE] * B + np.int64(indices[(row[c.SLOTS] + t) * B + b]) * (width + c.GAP)
-                work = row[c.WORK] * B + (t * n * row[c.KEEP] + b) * width
-                ahead = work + (-n if reverse else n) * row[c.KEEP] * width
-                _cell_forward(row, mem, work, x_part, h_part + b * G * H, from_h, to_h, from_c, to_c, ahead)
-                continue
-            # a masked step changes nothing; what all rows have in common is in the first
-            if b < active:
+        work, x_part, real = row[c.WORK] * B + t * n * kept, row[c.SLICE] * B + (t - first) * n * x_ld, 0
+        for b in range(active):
+            if masked != c.NONE and not mask[masked * B + t * n + b]:
                 _fill_zero(mem, h_part + b * G * H, G * H)
-            if t < same:
-                from_h, from_c = h_seq + now * n * ld, c_seq + now * n * H
-            _copy(mem, from_h, to_h, H)
-            if row[c.CODE] == c.LSTM:
-                _copy(mem, from_c, to_c, H)
+                continue
+            x = x_part + b * x_ld
+            if has_tokens:
+                x = row[c.TABLE] * B + np.int64(indices[(row[c.SLOTS] + t) * B + b]) * x_ld
+            at = work + b * width
+            _note(places, real, at, x, h_part + b * G * H, h_before + b * ld, h_seq + (now * n + b) * ld,
+                  c_seq + (before * n + b) * H, c_seq + (now * n + b) * H, at + (-n if reverse else n) * kept)
+            real += 1
+        cell_forward(row, mem, places, real, H)
+        if real < n:
+            _stand_still(row, B, t, before, active, same, mem, mask)
     if not row[c.SEQUENCE]:
         last = 1 if reverse else T
         for b in range(n):
             _copy(mem, h_seq + (last * n + b) * ld, row[c.Y] * B + b * ld + row[c.COL], H)
-
-
-@jit(inline="always")
-def _cell_backward(row, mem, work, z, h_before, c_before, c_now, dh, dc, ahead):
-    """One sample's step; all places are offsets in mem, `ahead` is the place of the gates that come next."""
-    H = row[c.F_OUT]
-    if row[c.CODE] == c.LSTM:
-        lstm_backward(mem, H, (work, z, c_before, c_now, dh, dc, ahead))
-    elif row[c.CODE] == c.GRU:
-        gru_backward(mem, H, (work, z, h_before, dh, ahead))
-    elif row[c.ACT] == c.TANH:
-        rnn_tanh_backward(mem, H, (work, z, dh))
-    else:
-        rnn_relu_backward(mem, H, (work, z, dh))
 
 
 @inner
@@ -221,7 +208,7 @@ def _move(mem, source, target, size):
 
 
 @jit(inline="always")
-def _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t):
+def _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t, places):
     """Gate gradients of step t, to `z`; dh and dc one step back.
 
     The gradients of all rows at a step that they have in common are the first one's.
@@ -240,14 +227,15 @@ def _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t):
             _move(mem, dh + b * H, dh, H)
             if row[c.CODE] == c.LSTM:
                 _move(mem, dc + b * H, dc, H)
+    h_seq, c_seq, masked, real = row[c.H_SEQ] * B + row[c.COL], row[c.C_SEQ] * B, row[c.MASK_IN], 0
     for b in range(n):
-        if b < active and (row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * n + b]):
-            from_c, to_c = row[c.C_SEQ] * B + (before * n + b) * H, row[c.C_SEQ] * B + ((t + 1) * n + b) * H
-            from_h = row[c.H_SEQ] * B + (before * n + b) * ld + row[c.COL]
-            ahead = work + (b + n if row[c.REVERSE] else b - n) * width
-            _cell_backward(row, mem, work + b * width, z + b * z_ld, from_h, from_c, to_c, dh + b * H, dc + b * H, ahead)
-        else:
+        if b >= active or masked != c.NONE and not mask[masked * B + t * n + b]:
             _fill_zero(mem, z + b * z_ld, width)
+            continue
+        _note(places, real, work + b * width, z + b * z_ld, h_seq + (before * n + b) * ld, c_seq + (before * n + b) * H,
+              c_seq + ((t + 1) * n + b) * H, dh + b * H, dc + b * H, work + (b + n if row[c.REVERSE] else b - n) * width)
+        real += 1
+    cell_backward(row, mem, places, real, H)
     if drop == c.NONE:
         matmul(row, mem, z, z_ld, packed, hh_t, G * H, H, mem, dh, H, active)
     else:
@@ -329,7 +317,7 @@ def backward(row, rate, chunk):
         for b in range(n):
             _copy(mem, row[c.DY] * B + b * row[c.LD] + row[c.COL], row[c.DH] * B + b * H, H)
     steps, tokens, table, indices = row[c.SLICE_STEPS], 0, row[c.TABLE] * B, chunk.scratch.indices
-    same, most = _same_steps(row, B, indices), 0
+    same, most, places = _same_steps(row, B, indices), 0, np.empty(n * PLACES, np.int64)
     G, shared = gates(row[c.CODE])
     z_ld = (2 * G - shared) * H + c.GAP
     if row[c.SLOTS] != c.NONE:
@@ -340,7 +328,7 @@ def backward(row, rate, chunk):
         active = _active_rows(row, n, B, t, same, mask)
         # the steps of a slice lie in their order in time
         z = row[c.SLICE] * B + (done - 1 if row[c.REVERSE] else steps - done) * n * z_ld
-        _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t)
+        _step_back(row, B, t, z, active, same, drop, mem, mask, packed, hh_t, places)
         if tokens:
             _sum_by_token(row, B, t, z, active, mem, mask, indices)
         most = max(most, active)
