@@ -282,7 +282,7 @@ def test_arrays_of_all_kinds_compile_nothing_twice(tmp_path):
         for name, variant in three.items():
             assert np.array_equal(run(variant, targets.get(name, y), weights), reference), name
     assert signatures() == before, (before, signatures())
-    print(max(before[name] for name in ("run", "pack", "reduce_gradients", "apply_update")))
+    print(max(before[name] for name in ("run", "pack", "train")))
     model(dtype="float32", n_channels=2).fit(read_only, y)
-    print(max(signatures()[name] for name in ("run", "reduce_gradients", "apply_update")))
+    print(max(signatures()[name] for name in ("run", "pack", "train")))
     """, SCRATCH_FOLDER=str(tmp_path)).split() == ["1", "2"]

@@ -152,7 +152,7 @@ class Engine:
         return Batches(order, bounds, counts + 1, weights[counts], steps[counts], masked[counts])
 
     def update(self, solver: int, gradient: np.ndarray, moments: np.ndarray) -> c.Update:
-        """What a backend needs for a step's end; `gradient (n_trained,)` and `moments (n_moments, n_trained)` are used in place."""
+        """What a step's end works on; `gradient (n_trained,)` and `moments (n_moments, n_trained)` are used in place."""
         network = self.network
         table: Any = network.embedding if network.n_trained > network.n_dense else None
         place = (network.n_dense, table.vocabulary_size, table.embedding_dim) if table else (0, 0, 0)

@@ -115,12 +115,11 @@ def fit_network(network: Network, state: State, train: Samples, val: Samples | N
 
     Notes
     -----
-    Ctrl-C ends the fit within a tenth of a second, or after the step under way.  Where a loss or gradient becomes NaN, infinite or astronomic (see `Guard`),
-    the fit stops, goes back to weights that were sound, and ``state.stopped`` is "diverged".
+    Ctrl-C ends the fit within a tenth of a second, or after the step under way where that takes longer.  Where a loss or
+    gradient becomes NaN, infinite or astronomic (see `Guard`), the fit stops, goes back to weights that were sound, and
+    ``state.stopped`` is "diverged".
     """
     solver = optimizers.get_solver(settings.solver)
-    if state.moments is None:
-        state.moments, state.n_steps = np.zeros((solver.n_moments, network.n_trained), state.theta.dtype), 0
     if state.schedule is None:
         state.schedule = optimizers.schedule(settings.learning_rate, settings.learning_rate_init, settings.max_iter,
                                              settings.tol)
@@ -165,8 +164,10 @@ class Trainer:
                  progress: Progress):
         self.engine, self.state, self.data, self.settings = engine, state, data, settings
         self.progress = progress
-        assert state.moments is not None
-        self.update = engine.update(solver.code, aligned_zeros(engine.network.n_trained, state.theta.dtype), state.moments)
+        n_trained, dtype = engine.network.n_trained, state.theta.dtype
+        if state.moments is None:
+            state.moments, state.n_steps = np.zeros((solver.n_moments, n_trained), dtype), 0
+        self.update = engine.update(solver.code, aligned_zeros(n_trained, dtype), state.moments)
         self.pace = 1  # steps that the next call may make
         self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(

@@ -12,11 +12,12 @@ and bottom to top for the backward pass.  A backend is a package of a few functi
     Runs the chunks ``first, first + step, ... < stop`` of one batch forward: in mode ``PREDICT`` the logits go to
     ``out (n_batch, T_out * K)``; in ``EVALUATE`` the loss goes to `sums` as well.
 ``train(plan, data, steps, params, scratch, sums, update, meeting, thread)``
-    Runs training steps, one batch after the other: parameters packed, chunks forward and backward, the chunks' gradients summed
-    by a fixed tree and the tokens' into the embedding table, L2, clipping, the solver's step on theta.  Each of a team's threads
-    calls it once, with a number and a scratch of its own; between the parts of a step they wait for each other, see Meeting.
-    ``meeting[DONE]`` counts the steps; it ends early where a loss or the gradient's norm is not finite, and that step changes
-    nothing.  With solver ``NO_SOLVER`` no step does: the gradient, after L2 and clipping by value, is what is left.
+    Runs training steps, one batch after the other: parameters packed, chunks forward and backward, the chunks' gradients
+    summed by a fixed tree and the tokens' into the embedding table, L2, clipping, the solver's step on theta.  Each of a
+    team's threads calls it once, with a number and a scratch of its own; between the parts of a step they wait for each other,
+    see Meeting.  ``meeting[DONE]`` counts the steps; it ends early where a loss or the gradient's norm is not finite, and that
+    step changes nothing.  With solver ``NO_SOLVER`` no step does: the gradient, after L2 and clipping by value, is what is
+    left.
 
 Alphabet: ``B`` rows of a chunk, ``T`` steps, ``F`` features, ``H`` hidden units, ``V`` vocabulary, ``E`` embedding, ``C``
 channels, ``K`` kernel width or outputs.

@@ -183,7 +183,7 @@ def train(plan, data, steps, params, scratch, sums, update, meeting, thread):
     restore_denormals(control)
 
 
-@jit
+@jit(inline="always")
 def _train_step(plan, data, steps, step, params, scratch, sums, update, meeting, thread):
     """One thread's part of a training step; false where the step was not made, and no other shall be."""
     order, rows, hyper = steps.order[steps.bounds[step, 0]:steps.bounds[step, 1]], steps.rows[step], steps.hyper[step]

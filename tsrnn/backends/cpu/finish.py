@@ -1,7 +1,7 @@
 """The end of a training step on flat vectors, in Numba; `tsrnn.backends.numpy.finish` is the definition.
 
-The gradient is worked on in blocks (`contract.BLOCK`), thread t of n has the blocks t, t + n, ...: what a block becomes, and its
-sum of squares, does not depend on who has it, and the sums of all blocks are added in their order by everybody.  A block's
+The gradient is worked on in blocks (`contract.BLOCK`), thread t of n has the blocks t, t + n, ...: what a block becomes, and
+its sum of squares, does not depend on who has it, and the sums of all blocks are added in their order by everybody.  A block's
 sum of squares runs in `LANES` float64 accumulators of a fixed order, so its bits do not depend on the vector width.  The
 pointwise loops have one body for vectors and remainder: no element's value depends on its place.
 """
@@ -35,9 +35,9 @@ LANES = 64    # accumulators of a sum of squares, enough to hide the latency of 
 
 @jit
 def finish_gradient(theta, grads, tokens, token_ids, update, hyper, thread, n_threads):
-    """A thread's blocks of the gradient: ``grads (n_chunks, n_dense)`` and `tokens` summed, frozen spans, L2, clipping by value.
+    """A thread's blocks of the gradient: ``grads (n_chunks, n_dense)`` and `tokens` summed, frozen spans, L2, clipping.
 
-    Their sums of squares go to ``update.squares``.
+    Clipping by value, that is; for that by the norm, the blocks' sums of squares go to ``update.squares``.
     """
     gradient, n_dense, table = update.gradient, grads.shape[1], update.table
     first_table, rows = _table_blocks(n_dense, table)
@@ -112,7 +112,13 @@ def _sum_chunks(grads, gradient, first, last):
         for i in range(0, n_chunks - stride, 2 * stride):
             _add(grads[i, first:last], grads[i + stride, first:last])
         stride *= 2
-    gradient[first:last] = grads[0, first:last]
+    _copy(gradient[first:last], grads[0, first:last])
+
+
+@jit
+def _copy(x, y):  # assigning slices would compile NumPy's broadcasting, and its messages: 3 s
+    for i in range(x.size):
+        x[i] = y[i]
 
 
 @jit
