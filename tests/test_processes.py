@@ -232,7 +232,7 @@ def test_numbas_settings_are_none_of_ours():
     """Neither one thread of Numba's nor a layer that is not installed changes anything: `n_jobs` counts threads of our own."""
     assert play("""
     used, run = [], engine.Team.run
-    engine.Team.run = lambda self, function, args: (used.append(len(args)), run(self, function, args))
+    engine.Team.run = lambda self, function, args, *rest: (used.append(len(args)), run(self, function, args, *rest))
     check(fit_and_predict())
     print(max(used))
     """, NUMBA_NUM_THREADS="1", OMP_NUM_THREADS="1", NUMBA_THREADING_LAYER="tbb") == "2"
