@@ -17,7 +17,7 @@ from tsrnn.backends import contract as c
 from tsrnn.backends.cpu.denormals import IS_X86
 from tsrnn.backends.cpu.jit import jit
 
-PATIENT_POLLS = 1000  # 10 to 50 microseconds of `pause`: longer than it takes a thread to arrive that has a core
+PATIENT_POLLS = 50  # a microsecond or two of `pause`: what a thread takes to arrive that has a core and equal work
 
 _WORD = types.Array(types.int64, 1, "C")
 
