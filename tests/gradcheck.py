@@ -8,6 +8,7 @@ import numpy as np
 
 from tsrnn import backends
 from tsrnn.backends import contract as c
+from tsrnn.backends.solvers import N_HYPER, NO_SOLVER
 from tsrnn.engine import Engine
 from tsrnn.layers.base import Builder, Value
 from tsrnn.layers.recurrent import lower_directions
@@ -182,8 +183,18 @@ class LayerRun:
                 self.state(d, c.C_SEQ)[first] = self.c0[d]
         sums = c.Sums(np.zeros((1, 2)), np.zeros(1))
         self.outputs = np.zeros((n, self.out.steps * self.out.features))
-        self.run.run(mode, self.plan, self.data, c.Batch(np.arange(n), n, KEY), self.params, self.scratch, sums, self.outputs,
-                     0, 1, 1)
+        if mode == c.TRAIN:
+            order, nothing = np.arange(n), np.zeros((0, 2), np.int64)
+            steps = c.Steps(order, np.array([[0, n]]), np.array([n]), KEY, np.zeros((1, N_HYPER)), np.zeros((1, 3)))
+            update = c.Update(NO_SOLVER, np.zeros_like(self.theta), np.zeros((1, 0)), nothing, nothing, np.zeros(3, np.int64),
+                              np.zeros((c.n_blocks(self.theta.size, 0, 0), 2)))
+            meeting = np.zeros(c.MEETING_WORDS, np.int64)
+            meeting[c.N_THREADS] = 1
+            self.run.train(self.plan, self.data, steps, self.params, self.scratch, sums, update, meeting, 0)
+            assert meeting[c.DONE] == 1
+        else:
+            self.run.run(mode, self.plan, self.data, c.Batch(np.arange(n), n, KEY), self.params, self.scratch, sums,
+                         self.outputs, 0, 1, 1)
         return sums.loss[0, 0] / n
 
     def gradient(self):

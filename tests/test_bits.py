@@ -34,9 +34,11 @@ def threads(monkeypatch):
     """Threads are used however small the work; the list holds how many in each fork-join."""
     used, run = [], Team.run
 
-    def spy(self, function, per_thread_args):
-        used.append(min(len(per_thread_args), self.n_threads))
-        run(self, function, per_thread_args)
+    def spy(self, function, per_thread_args, meeting=None):
+        n_threads = min(len(per_thread_args), self.n_threads)
+        if n_threads > 1:
+            used.append(n_threads)
+        run(self, function, per_thread_args, meeting)
 
     monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
     monkeypatch.setattr(Team, "run", spy)

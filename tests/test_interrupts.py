@@ -2,15 +2,19 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
-from test_training import data, fit
+from test_training import data, fit, network
 
-from tsrnn import engine
+from tsrnn import engine, parallel, training
+from tsrnn.data import batches
+from tsrnn.training import State
 
+PLACES = {"train", "run", "_fork_join", "begin", "_wait", "_started"}  # functions that a line at a time is interrupted in
 needs_signals = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 
 
@@ -42,10 +46,12 @@ def test_ctrl_c_at_any_moment(n_jobs, monkeypatch):
 
 
 @needs_signals
-def test_interruptions_leave_a_consistent_history():
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_interruptions_leave_a_consistent_history(n_jobs, monkeypatch):
+    monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals reach the main thread only")
-    train, state, rng = data(8), fit(data(8), 1, val=data(8)), np.random.default_rng(0)
+    train, state, rng = data(40), fit(data(40), 1, val=data(40)), np.random.default_rng(0)
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -57,7 +63,7 @@ def test_interruptions_leave_a_consistent_history():
                 break
             try:
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-4, 3e-3))
-                fit(train, 10**9, state=state, val=train, stop_early=False, learning_rate_init=1e-6)
+                fit(train, 10**9, state=state, val=train, stop_early=False, learning_rate_init=1e-6, n_jobs=n_jobs)
             except KeyboardInterrupt:  # before the first epoch or after the last one
                 pass
             assert {len(values) for values in (*state.history.values(), state.validation_scores)} == {state.n_epochs}
@@ -65,3 +71,49 @@ def test_interruptions_leave_a_consistent_history():
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert state.n_epochs > 10 and np.isfinite(state.theta).all()
+    assert state.n_steps >= 4 * state.n_epochs
+    for thread in threading.enumerate():  # an interruption while a team was being closed may leave one, but none at work
+        frame = sys._current_frames().get(thread.ident)
+        while frame is not None and thread.name == "tsrnn":
+            assert frame.f_code.co_name != "_work" or frame.f_locals["worker"].job in (None, parallel._STOP)
+            frame = frame.f_back
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_an_interruption_anywhere_around_a_slice_leaves_whole_steps(n_jobs, monkeypatch):
+    """Before the first thread has entered compiled code nothing has changed, after that all steps of the slice are made."""
+    monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
+    monkeypatch.setattr(training.Trainer, "observe", lambda self, *_: setattr(self, "pace", 100))
+    train = data(80)
+    thetas = {0: State.create(network(), 0, np.float64).theta}
+    for n in range(1, 9):
+        thetas[n] = fit(batches.take(train, np.arange(10 * n)), 1, shuffle=False).theta
+
+    class Traced:
+        """Raises at the given line event of the engine's and the team's code."""
+
+        def __init__(self, at):
+            self.left = at
+
+        def __call__(self, frame, event, argument):
+            if frame.f_code.co_filename.endswith(("parallel.py", "engine.py", "training.py")):
+                if event == "line" and frame.f_code.co_name in PLACES:
+                    self.left -= 1
+                    if self.left == 0:
+                        raise KeyboardInterrupt
+                return self
+            return None
+
+    seen = set()
+    for at in range(1, 400):
+        state, trace = State.create(network(), 0, np.float64), Traced(at)
+        sys.settrace(trace)
+        try:
+            fit(train, 1, state=state, shuffle=False, n_jobs=n_jobs)
+        finally:
+            sys.settrace(None)
+        if trace.left > 0:
+            break
+        assert state.stopped == "interrupted" and np.array_equal(state.theta, thetas[state.n_steps]), at
+        seen.add(state.n_steps)
+    assert seen == {0, 1, 8} and at > 30

@@ -137,14 +137,15 @@ def other_words(chunk, row, rate):
     return feedforward.dropout_backward(chunk, _changed(row, c.STREAM, row[c.STREAM] + 1), rate)
 
 
-def last_duplicate_only(gradient, offset, V, E, tokens, token_ids):
-    table, real = gradient[offset:offset + V * E].reshape(V, E), token_ids >= 0
+def last_duplicate_only(gradient, table, tokens, token_ids):
+    (offset, V, E), real = table, token_ids >= 0
+    table = gradient[offset:offset + V * E].reshape(V, E)
     table[...] = 0
     table[token_ids[real]] += tokens[:token_ids.size * E].reshape(-1, E)[real]  # NumPy adds once an id
 
 
-def first_chunk_only(params, gradient):
-    gradient[:params.grads.shape[1]] = params.grads[0]
+def first_chunk_only(grads, gradient):
+    gradient[:grads.shape[1]] = grads[0]
 
 
 def conv_one_step_off(chunk, row, rate):
@@ -249,8 +250,6 @@ def test_a_mutant_fails(name, monkeypatch):
         monkeypatch.setitem(target, key, mutant)
     else:
         monkeypatch.setattr(target, key, mutant)
-        if target is finish:  # what the engine calls is the package's own name
-            monkeypatch.setattr(f"tsrnn.backends.numpy.{key}", mutant)
     with pytest.raises(AssertionError):
         check()
 

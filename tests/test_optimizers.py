@@ -7,14 +7,44 @@ import pytest
 
 from tsrnn import optimizers
 from tsrnn.backends import contract, solvers
-from tsrnn.backends.cpu import denormals
-from tsrnn.backends.cpu import finish as cpu
+from tsrnn.backends.cpu import denormals, finish
+from tsrnn.backends.cpu.jit import jit
 from tsrnn.backends.numpy import finish as numpy
 
-BACKENDS = pytest.mark.parametrize("backend", [numpy, cpu], ids=["numpy", "cpu"])
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 NO_SPANS = np.zeros((0, 2), np.int64)
-SIZE = 333  # not a multiple of any vector width or number of lanes
+SIZE = 3333  # four blocks; not a multiple of any vector width or number of lanes
+
+
+class Numba:
+    """The Numba backend with the signatures of the definition; its work in shares for three threads, one after the other."""
+
+    @staticmethod
+    def finish_gradient(theta, grads, tokens, token_ids, update, hyper):
+        for thread in (1, 2, 0):
+            finish.finish_gradient(theta, grads, tokens, token_ids, update, hyper, thread, 3)
+        return finish.norm_and_penalty(update.squares, hyper[solvers.L2])
+
+    @staticmethod
+    def apply_update(theta, update, hyper, norm):
+        for thread in (2, 0, 1):
+            finish.apply_update(theta, theta.size, update, hyper, norm, thread, 3)
+
+
+def make_update(gradient, n_dense=None, solver=solvers.NO_SOLVER, moments=None, spans=NO_SPANS, table=(0, 0, 0)):
+    """What the end of a step works on; `n_dense`: how much of the gradient is no embedding table."""
+    moments = np.zeros((1, 0), gradient.dtype) if moments is None else moments
+    squares = np.full((contract.n_blocks(n_dense or gradient.size, *table[1:]), 2), np.nan)
+    return contract.Update(solver, gradient, moments, spans, NO_SPANS, np.array(table), squares)
+
+
+def step(backend, solver, theta, gradient, moments, hyper, spans=NO_SPANS):
+    """One chunk's gradient to the optimizer's step, unless the norm is not finite; returns norm and L2 penalty."""
+    update = make_update(np.empty_like(gradient), None, solver, moments, spans)
+    nothing = np.zeros(0, gradient.dtype), np.zeros(0, np.int32)
+    norm, penalty = backend.finish_gradient(theta, gradient[None].copy(), *nothing, update, hyper)
+    backend.apply_update(theta, update, hyper, norm)
+    return norm, penalty
 
 
 def run_steps(backend, name, dtype=np.float64, n_steps=10, spans=NO_SPANS, scale=1.0, **constants):
@@ -24,13 +54,15 @@ def run_steps(backend, name, dtype=np.float64, n_steps=10, spans=NO_SPANS, scale
     solver = optimizers.get_solver(name)
     moments = np.zeros((solver.n_moments, SIZE), dtype)
     hyper = optimizers.make_hyper(**constants)
-    for step in range(1, n_steps + 1):
-        optimizers.start_step(hyper, step, 0.05 / step)
+    for number in range(1, n_steps + 1):
+        optimizers.start_steps(hyper[None], number, 0.05 / number)
         gradient = (np.sin(theta - target) * dtype(scale)).astype(dtype)
-        backend.apply_update(solver.code, theta, gradient, moments, hyper, spans)
+        step(backend, solver.code, theta, gradient, moments, hyper, spans)
     return theta, moments
 
 
+cpu = Numba
+BACKENDS = pytest.mark.parametrize("backend", [numpy, cpu], ids=["numpy", "cpu"])
 CASES = [
     ("adam", {}),
     ("adam", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-4, "l2": 0.1}),
@@ -43,7 +75,7 @@ CASES = [
     ("sgd", {"clip_value": 0.1, "clip_norm": 0.7, "l2": 0.2}),
 ]
 IDS = [f"{name}-{'-'.join(constants)}" for name, constants in CASES]
-SPANS = np.array([[3, 70], [100, 333]])
+SPANS = np.array([[3, 70], [100, 3333]])
 
 
 @pytest.mark.parametrize("name, constants", CASES, ids=IDS)
@@ -108,8 +140,8 @@ def test_clipping_norm_and_penalty(backend, dtype):
     expected_norm, expected_penalty = np.linalg.norm(g), 0.5 * l2 * np.sum(theta[10:200].astype(np.float64) ** 2)
     expected = theta - rate * g * clip_norm / expected_norm
     hyper = optimizers.make_hyper(momentum=0.0, clip_norm=clip_norm, clip_value=limit, l2=l2)
-    optimizers.start_step(hyper, 1, rate)
-    norm, penalty = backend.apply_update(solvers.SGD, theta, raw.copy(), np.zeros((1, SIZE), dtype), hyper, spans)
+    optimizers.start_steps(hyper[None], 1, rate)
+    norm, penalty = step(backend, solvers.SGD, theta, raw, np.zeros((1, SIZE), dtype), hyper, spans)
     rtol = 1e-6 if dtype == np.float32 else 1e-13
     np.testing.assert_allclose([norm, penalty], [expected_norm, expected_penalty], rtol=rtol)
     np.testing.assert_allclose(theta, expected, rtol=10 * rtol, atol=rtol)
@@ -122,23 +154,12 @@ def test_a_small_gradient_is_not_clipped(backend):
     np.testing.assert_array_equal(free, limited)
 
 
-@BACKENDS
-@DTYPES
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", solvers.SOLVERS)
-def test_a_gradient_that_is_not_finite_changes_nothing(backend, dtype, bad, name):
-    rng = np.random.default_rng(2)
-    solver = optimizers.get_solver(name)
-    theta, gradient = rng.standard_normal((2, SIZE)).astype(dtype)
-    moments = np.abs(rng.standard_normal((solver.n_moments, SIZE))).astype(dtype)
-    gradient[-1] = bad
-    before = theta.copy(), moments.copy()
-    hyper = optimizers.make_hyper(clip_norm=1.0, clip_value=0.5, weight_decay=0.1)
-    optimizers.start_step(hyper, 1, 0.1)
-    norm, _ = backend.apply_update(solver.code, theta, gradient, moments, hyper, NO_SPANS)
-    assert not np.isfinite(norm)
-    np.testing.assert_array_equal(theta, before[0])
-    np.testing.assert_array_equal(moments, before[1])
+@jit
+def flushed_step(theta, moments, hyper):
+    """The solver's step as `train` does it: with denormal numbers off."""
+    control = denormals.flush_denormals()
+    finish._adam(theta, np.zeros_like(theta), moments[0], moments[1], hyper, 1.0, False)
+    denormals.restore_denormals(control)
 
 
 @pytest.mark.skipif(not denormals.IS_X86, reason="only x86 is slow with denormal numbers")
@@ -147,18 +168,13 @@ def test_moments_do_not_stay_denormal(dtype):
     tiny = np.finfo(dtype).smallest_normal / dtype(8)
     theta, moments = np.ones(SIZE, dtype), np.full((2, SIZE), tiny, dtype)
     hyper = optimizers.make_hyper()
-    optimizers.start_step(hyper, 1, 0.1)
-    cpu.apply_update(solvers.ADAM, theta, np.zeros(SIZE, dtype), moments, hyper, NO_SPANS)
+    optimizers.start_steps(hyper[None], 1, 0.1)
+    flushed_step(theta, moments, hyper)
     assert not moments.any()
     assert np.all(np.full(3, tiny) * dtype(0.5) > 0)  # the caller's thread computes as before
 
 
 # ------------------------------------------------------------------------------------------------ sums of gradients
-
-
-def chunk_gradients(n_chunks, dtype, n_dense=2500):
-    grads = np.random.default_rng(3).standard_normal((n_chunks, n_dense)).astype(dtype)
-    return contract.Params(np.zeros(n_dense + 7, dtype), np.zeros(1, dtype), grads)
 
 
 def tree(rows):
@@ -173,19 +189,21 @@ def tree(rows):
 @DTYPES
 @pytest.mark.parametrize("n_chunks", [1, 2, 3, 4, 5, 7, 8, 13])
 def test_reduction_is_the_fixed_tree_bit_for_bit(backend, dtype, n_chunks):
-    params = chunk_gradients(n_chunks, dtype)
-    expected = tree(params.grads.copy())
-    gradient = np.full(2507, 9, dtype)
-    backend.reduce_gradients(params, gradient)
+    grads = np.random.default_rng(3).standard_normal((n_chunks, 2500)).astype(dtype)
+    expected, gradient, hyper = tree(grads.copy()), np.full(2507, 9, dtype), optimizers.make_hyper()
+    nothing = np.zeros(0, dtype), np.zeros(0, np.int32)
+    norm, _ = backend.finish_gradient(np.zeros(2507, dtype), grads, *nothing, make_update(gradient[:2500]), hyper)
     np.testing.assert_array_equal(gradient[:2500], expected)
     np.testing.assert_array_equal(gradient[2500:], 9)
+    np.testing.assert_allclose(norm, np.linalg.norm(expected.astype(np.float64)), rtol=1e-13)
 
 
 @BACKENDS
 @DTYPES
-def test_embedding_gradients(backend, dtype):
+@pytest.mark.parametrize("V, E", [(11, 5), (700, 5), (3, 1500), (40, 64)])
+def test_embedding_gradients(backend, dtype, V, E):
     rng = np.random.default_rng(4)
-    V, E, n, offset = 11, 5, 18, 4
+    n, offset = 3 * V, 4
     ids = rng.integers(-1, V, n).astype(np.int32)  # -1: nothing
     tokens = rng.standard_normal(n * E + 10).astype(dtype)  # longer than needed: memory of a full batch
     expected = np.zeros((V, E), dtype)
@@ -193,14 +211,47 @@ def test_embedding_gradients(backend, dtype):
         if token >= 0:
             expected[token] += tokens[i * E:(i + 1) * E]
     gradient = np.full(offset + V * E + 3, 7, dtype)
-    backend.embedding_gradients(gradient, offset, V, E, tokens, ids)
+    update = make_update(gradient[:offset + V * E], offset, table=(offset, V, E))
+    norm, _ = backend.finish_gradient(np.zeros_like(gradient), np.ones((1, offset), dtype), tokens, ids, update,
+                                      optimizers.make_hyper())
     np.testing.assert_array_equal(gradient[offset:-3].reshape(V, E), expected)
-    np.testing.assert_array_equal(gradient[[0, 1, 2, 3, -3, -2, -1]], 7)
+    np.testing.assert_array_equal(gradient[[0, 1, 2, 3, -3, -2, -1]], [1, 1, 1, 1, 7, 7, 7])
+    np.testing.assert_allclose(norm, np.sqrt(4 + np.square(expected, dtype=np.float64).sum()), rtol=1e-13)
 
 
-def test_one_signature_a_type():
-    run_steps(cpu, "adam", np.float32), run_steps(cpu, "sgd", np.float32), run_steps(cpu, "rmsprop")
-    assert len(cpu.apply_update.signatures) <= 2
+@DTYPES
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.5, "clip_value": 0.3, "l2": 0.1}])
+def test_shares_of_any_number_of_threads_have_the_same_bits(dtype, clip):
+    rng = np.random.default_rng(5)
+    V, E, n_dense, results = 60, 70, 2500, []
+    theta, ids = rng.standard_normal(n_dense + V * E).astype(dtype), rng.integers(-1, V, 200).astype(np.int32)
+    grads, tokens = rng.standard_normal((5, n_dense)).astype(dtype), rng.standard_normal(200 * E).astype(dtype)
+    hyper = optimizers.make_hyper(**clip)
+    optimizers.start_steps(hyper[None], 1, 0.1)
+    spans = np.array([[100, 1500], [n_dense, n_dense + 100]])
+    for n in (1, 2, 5):
+        values, moments, rows = theta.copy(), np.zeros((2, theta.size), dtype), grads.copy()
+        update = make_update(np.empty_like(theta), n_dense, solvers.ADAM, moments, spans, (n_dense, V, E))
+        update = update._replace(frozen=np.array([[900, 1200]]))
+        for thread in range(n):
+            finish.finish_gradient(values, rows, tokens, ids, update, hyper, thread, n)
+        norm, penalty = finish.norm_and_penalty(update.squares, hyper[solvers.L2])
+        for thread in range(n):
+            finish.apply_update(values, n_dense, update, hyper, norm, thread, n)
+        results.append((values.tobytes(), moments.tobytes(), norm, penalty))
+        assert clip or np.array_equal(values[900:1200], theta[900:1200])
+        assert not (values == theta).all() and np.isfinite(norm)
+    assert results[0] == results[1] == results[2]
+
+
+def test_constants_of_many_steps_are_those_of_each():
+    hyper = np.tile(optimizers.make_hyper(beta_1=0.8), (50, 1))
+    optimizers.start_steps(hyper, 7, 0.1)
+    for i, row in enumerate(hyper):
+        alone = optimizers.make_hyper(beta_1=0.8)
+        optimizers.start_steps(alone[None], 7 + i, 0.1)
+        assert np.array_equal(row, alone)
+    np.testing.assert_allclose(hyper[3, [solvers.CORRECT_1, solvers.CORRECT_2]], [1 / (1 - 0.8**10), (1 - 0.999**10) ** -0.5])
 
 
 # ------------------------------------------------------------------------------------------------ constants, schedules

@@ -273,6 +273,56 @@ def test_interruptions_at_any_moment_leave_the_team_consistent():
     assert python(code) == "0 0 0 True"
 
 
+@needs_fork  # and interval timers
+def test_interruptions_leave_nobody_waiting_for_the_others():
+    """Calls that wait for each other, as the threads of a fit do: none is left behind at a barrier."""
+    code = """
+    import random, signal, threading, time
+    import numpy as np
+    from tsrnn.backends import contract as c
+    from tsrnn.backends.cpu.barrier import meet
+    from tsrnn.backends.cpu.jit import jit
+    from tsrnn.parallel import Team
+    @jit
+    def work(meeting, thread, rounds):
+        for _ in range(rounds):
+            if not meet(meeting):
+                return
+            if thread == 0:
+                meeting[c.DONE] += 1
+    class Meeting:
+        words = np.zeros(c.MEETING_WORDS, np.int64)
+        def begin(self, n):
+            self.words[:] = 0
+            self.words[c.N_THREADS] = n
+        def abort(self):
+            self.words[c.ABORTED] = 1
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    meeting, done, interrupted = Meeting(), set(), 0
+    work(np.ones(c.MEETING_WORDS, np.int64), 1, 0)
+    signal.signal(signal.SIGALRM, interrupt)
+    random.seed(0)
+    stop = time.monotonic() + 3
+    while time.monotonic() < stop:
+        with Team(3) as team:
+            team.run(work, [(meeting.words, i, 20) for i in range(3)], meeting)
+            for _ in range(20):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 6e-4))
+                    for _ in range(500):
+                        team.run(work, [(meeting.words, i, 20) for i in range(3)], meeting)
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except KeyboardInterrupt:
+                    interrupted += 1
+                done.add(int(meeting.words[c.DONE]))
+            team.run(work, [(meeting.words, i, 7) for i in range(3)], meeting)
+            assert meeting.words[c.DONE] == 7
+    print(done <= {0, 20}, threading.active_count() - 1, interrupted > 100)
+    """
+    assert python(code) == "True 0 True"
+
+
 def test_an_interruption_between_a_job_and_its_wake_up():
     class Wake:
         def __init__(self, queue):

@@ -335,7 +335,51 @@ def test_ragged_batches_are_as_long_as_their_longest():
     np.testing.assert_allclose(one_plain_step(padded, net)[0], short, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_where_an_epoch_is_cut_into_slices_changes_no_bit(ragged, n_jobs, monkeypatch):
+    """A batch where nobody counts, and the last one, a smaller one, among them."""
+    monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
+    lengths, weights = np.repeat([5, 5, 3], 21)[:61] if ragged else None, np.ones(61)
+    weights[12:16] = 0
+    train = data(61, lengths=lengths, weights=weights)
+    net, rng, results = network(LSTM(4, recurrent_dropout=0.2), Dropout(0.3), Dense(1)), np.random.default_rng(0), []
+    for choose in (lambda: 1, lambda: 1000, lambda: int(rng.integers(1, 6)), lambda: int(rng.integers(1, 6))):
+        monkeypatch.setattr(training.Trainer, "observe", lambda self, *_, choose=choose: setattr(self, "pace", choose()))
+        state = fit(train, 3, net, shuffle=False, batch_size=4, n_jobs=n_jobs, alpha=0.1, clip_norm=0.1)
+        assert state.n_steps == 3 * 15
+        results.append((state.theta.tobytes(), state.moments.tobytes(), state.history["loss"]))
+    assert all(result == results[0] for result in results)
+
+
+def test_slices_take_the_time_that_they_should():
+    net = network()
+    state = State.create(net, 0, np.float64)
+    with Team(1) as team:
+        trainer = training.Trainer(engine.Engine(net, state.theta, team), state, data(30), Settings(),
+                                   optimizers.get_solver("adam"), Progress(False, 1, 1))
+        paces = []
+        for seconds in (2.0, 1e-4, 1e-4, 1e-4, 1e-4, 5e-2, 1.0):  # a step: compiled at first, later on a busy machine
+            trainer.observe(trainer.pace, seconds * trainer.pace)
+            paces.append(trainer.pace)
+    assert paces == [1, 8, 64, 500, 500, 1, 1]
+
+
 # ------------------------------------------------------------------------------------------------ trouble
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_the_steps_before_one_that_is_not_finite_are_made_and_told(n_jobs, monkeypatch):
+    """In one slice: the third batch of the second epoch's first call is the one."""
+    monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
+    train, n_steps = data(50), []
+    train.targets[25] = np.nan
+    monkeypatch.setattr(training.Guard, "go_back", lambda self: n_steps.append(self.trainer.state.n_steps) or "gone back")
+    monkeypatch.setattr(training.Trainer, "observe", lambda self, *_: setattr(self, "pace", 100))
+    state = fit(train, 2, shuffle=False, n_jobs=n_jobs)
+    assert "epoch 1, batch 3" in state.message and n_steps == [2] and np.isfinite(state.theta).all()
+    two = fit(batches.take(train, np.arange(20)), 1, shuffle=False, n_jobs=n_jobs)
+    assert np.array_equal(state.theta, two.theta) and np.array_equal(state.moments, two.moments)
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from tsrnn.backends import contract as c
+from tsrnn.backends.solvers import N_HYPER, NO_SOLVER
 from tsrnn.network import Lowered, Network
 from tsrnn.parallel import Team, effective_n_jobs
 
-# Below this many multiply-adds a thread's start costs more than it saves (about 0.1 ms of work).
+# Below this many multiply-adds, of a training step or of a prediction, threads cost more than they save (0.1 ms of work).
 PARALLEL_WORK = 3_000_000
 # Rows of a chunk, and of a call, where nothing is learnt: neither changes a row's result.
 PREDICT_ROWS, PREDICT_CALL = 16, 2048
@@ -74,6 +75,41 @@ def threads_for(network: Network, samples: Samples, dtype, n_jobs: int | None) -
     return effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1
 
 
+class Batches(NamedTuple):
+    """The batches that samples are trained in; see `Engine.batches`."""
+
+    order: np.ndarray    # (n,) int64: samples of all batches
+    bounds: np.ndarray   # (n_batches, 2) int64: where each batch begins and ends in `order`
+    numbers: np.ndarray  # (n_batches,) which batch it is, from 1: those where nobody counts are left out
+    weights: np.ndarray  # (n_batches,) sum of its weights
+    steps: np.ndarray    # (n_batches,) steps of its longest sample
+    masked: np.ndarray   # (n_batches,) whether its samples differ in length
+
+    def same_plan(self, first: int) -> int:
+        """The first batch behind `first` that has another plan, or the number of batches."""
+        other = (self.steps[first:] != self.steps[first]) | (self.masked[first:] != self.masked[first])
+        return first + int(other.argmax()) if other.any() else len(self.steps)
+
+
+class _Meeting:
+    """The words through which the threads of a call of `train` find each other, see the contract."""
+
+    def __init__(self) -> None:
+        self.words = aligned_zeros(c.MEETING_WORDS, np.int64)
+
+    def begin(self, n_threads: int) -> None:
+        self.words[:] = 0
+        self.words[c.N_THREADS] = n_threads
+
+    def abort(self) -> None:
+        self.words[c.ABORTED] = 1
+
+    def take_done(self) -> int:
+        """Number of steps made since the last question."""
+        done, self.words[c.DONE] = int(self.words[c.DONE]), 0
+        return done
+
+
 class Engine:
     """A network, its parameters and the memory to run it, for one dtype.
 
@@ -99,6 +135,7 @@ class Engine:
         self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype), np.zeros(1, np.int32))
         self._no_out = np.zeros((0, 0), self.dtype)
         self._no_key = np.zeros(2, np.uint32)
+        self._meeting = _Meeting()
         self._stale = True
         self.nbytes = 0  # of all memory but theta
 
@@ -106,23 +143,71 @@ class Engine:
         """Theta has changed."""
         self._stale = True
 
+    def batches(self, data: c.Data, order: np.ndarray, batch_size: int) -> Batches:
+        """The samples `order` cut into batches; within a batch of token ids the longest come first: its order means nothing."""
+        self._look_at(data)
+        n = len(order)
+        firsts = np.arange(0, n, batch_size)
+        weights = np.add.reduceat(data.totals[order], firsts)
+        if self._real is not None:
+            order = order[np.lexsort((-self._real[order], np.arange(n) // batch_size))]
+        if self._steps is None:
+            lengths = data.lengths[order]
+            steps = np.maximum.reduceat(lengths, firsts)
+            masked = np.minimum.reduceat(lengths, firsts) < steps
+        else:
+            steps, masked = np.full(len(firsts), self._steps), np.zeros(len(firsts), bool)
+        counts = np.flatnonzero(weights > 0)
+        bounds = np.stack([firsts, np.minimum(firsts + batch_size, n)], axis=1)[counts]
+        return Batches(order, bounds, counts + 1, weights[counts], steps[counts], masked[counts])
+
+    def update(self, solver: int, gradient: np.ndarray, moments: np.ndarray) -> c.Update:
+        """What a step's end works on; `gradient (n_trained,)` and `moments (n_moments, n_trained)` are used in place."""
+        network = self.network
+        table: Any = network.embedding if network.n_trained > network.n_dense else None
+        place = (network.n_dense, table.vocabulary_size, table.embedding_dim) if table else (0, 0, 0)
+        frozen = np.array([[span.start, span.stop] for span in network.frozen], np.int64).reshape(-1, 2)
+        squares = np.zeros((c.n_blocks(network.n_dense, *place[1:]), 2))
+        return c.Update(solver, gradient, moments, network.penalised, frozen, np.array(place, np.int64), squares)
+
+    def train(self, data: c.Data, batches: Batches, key: np.ndarray, first: int, hyper: np.ndarray,
+              update: c.Update) -> np.ndarray:
+        """Training steps with the batches from `first` on, which share a plan: as many as `hyper (n_steps, N_HYPER)` has rows.
+
+        Returns each batch's sums of w l and of w [right], and its L2 penalty, (n_steps, 3); those behind the first step whose
+        loss or gradient is not finite, which changed nothing, mean nothing.  `take_done` says how many were made, even where an
+        interruption has ended them.
+        """
+        stop = first + len(hyper)
+        start, end = batches.bounds[first, 0], batches.bounds[stop - 1, 1]
+        bounds = batches.bounds[first:stop] - start
+        sizes = bounds[:, 1] - bounds[:, 0]
+        lowered = self.network.lower(int(batches.steps[first]), self.dtype, train=True,
+                                     masked=bool(batches.masked[first]) or self.network.mask_zero)
+        n_threads, rows = 1, np.empty(len(sizes), np.int64)
+        for size in np.unique(sizes).tolist():
+            rows[sizes == size] = c.chunk_rows(size)
+            n_threads = max(n_threads, self._room(lowered, size, c.chunk_rows(size), train=True)[1])
+        steps = c.Steps(batches.order[start:end], bounds, rows, key, hyper, np.zeros((len(hyper), 3)))
+        self._stale = True  # each step packs its own
+        meeting = self._meeting
+        self.team.run(self.backend.train, [(lowered.plan, data, steps, self._params, self._scratch[i], self._sums, update,
+                                            meeting.words, i) for i in range(n_threads)], meeting)
+        return steps.losses
+
+    def take_done(self) -> int:
+        """Number of steps that `train` has made since the last question."""
+        return self._meeting.take_done()
+
     def gradient(self, data: c.Data, order: np.ndarray, key: np.ndarray, gradient: np.ndarray) -> tuple[float, float]:
         """Writes the gradient (n_trained,) of one batch's mean loss; returns sum of w l, and of w for right answers."""
-        lowered = self._lower(data, order, train=True)
-        if self._real is not None:  # the order within a batch means nothing
-            order = order[np.argsort(-self._real[order], kind="stable")]
-        batch = c.Batch(order, c.chunk_rows(len(order)), key)
-        n_chunks = self._run(c.TRAIN, lowered, data, batch, self._no_out)
-        params, sums = self._params, self._sums
-        self.backend.reduce_gradients(c.Params(self.theta, params.packed, params.grads[:n_chunks]), gradient)
-        if lowered.tokens:
-            table: Any = self.network.embedding
-            self.backend.embedding_gradients(gradient, self.network.n_dense, table.vocabulary_size, table.embedding_dim,
-                                             sums.tokens, sums.token_ids[:len(order) * lowered.steps])
-        for span in self.network.frozen:
-            gradient[span] = 0
-        losses = sums.loss[:n_chunks].tolist()  # few and small: quicker than NumPy's sum
-        return sum(loss for loss, _ in losses), sum(right for _, right in losses)
+        batches = self.batches(data, order, len(order))
+        if not len(batches.bounds):  # nobody counts
+            gradient[:self.network.n_trained] = 0
+            return 0.0, 0.0
+        update = self.update(NO_SOLVER, gradient[:self.network.n_trained], np.zeros((1, 0), self.dtype))
+        (loss, right, _), = self.train(data, batches, key, 0, np.zeros((1, N_HYPER)), update).tolist()
+        return loss, right
 
     def input_gradient(self, data: c.Data, order: np.ndarray) -> np.ndarray:
         """Gradient (n, T, E) of each sample's loss, times its weight, with respect to the embedding's output.
@@ -130,13 +215,17 @@ class Engine:
         Dropout is as in training, so leave it out of the network; so is a layer that reads tokens behind the embedding: an
         `Activation("linear")` between them gives each position a vector of its own.
         """
-        lowered = self._lower(data, order, train=True)
-        if self.network.layers[1].reads_tokens(True) or not lowered.tokens:
-            raise ValueError(f"{self.network.layers[:2]} gives no gradient of each position; put a trainable Embedding first, "
+        network = self.network
+        if network.embedding is None or not network.embedding.trainable or network.layers[1].reads_tokens(True):
+            raise ValueError(f"{network.layers[:2]} gives no gradient of each position; put a trainable Embedding first, "
                              'and an Activation("linear") behind it.')
-        self._run(c.TRAIN, lowered, data, c.Batch(order, c.chunk_rows(len(order)), self._no_key), self._no_out)
-        tokens = self._sums.tokens[:len(order) * lowered.tokens].reshape(len(order), lowered.steps, -1)
-        return tokens * self.dtype.type(data.totals[order].sum())  # of the mean loss → of each loss
+        self.gradient(data, order, self._no_key, np.zeros(network.n_trained, self.dtype))
+        total, shape = data.totals[order].sum(), (len(order), int(data.lengths[order].max()), network.embedding.embedding_dim)
+        gradient = np.zeros(shape, self.dtype)
+        if total > 0:  # of the mean loss → of each loss; the batch had an order of its own
+            place = np.argsort(self.batches(data, order, len(order)).order, kind="stable")
+            gradient[np.argsort(order, kind="stable")] = self._sums.tokens[:gradient.size].reshape(shape)[place]
+        return gradient * self.dtype.type(total)
 
     def evaluate(self, samples: Samples) -> tuple[float, float, np.ndarray | None]:
         """Mean loss, share of right answers, and logits (n, T_out * K) of all samples; a stream's logits are not kept."""
@@ -170,7 +259,7 @@ class Engine:
         out = np.zeros((n, math.prod(self.network.output_shape(self._longest))), self.dtype)
         for first in range(0, n, PREDICT_CALL):
             part = order[first:first + PREDICT_CALL]
-            lowered = self._lower(data, part, train=False)
+            lowered = self._lower(data, part)
             batch = c.Batch(part, PREDICT_ROWS, self._no_key)
             rows = np.zeros((len(part), lowered.out_steps * lowered.out_features), self.dtype) if moved \
                 else out[first:first + PREDICT_CALL]
@@ -182,14 +271,15 @@ class Engine:
                     sums += chunk
         return out
 
-    def _lower(self, data: c.Data, order: np.ndarray, train: bool) -> Lowered:
+    def _lower(self, data: c.Data, order: np.ndarray) -> Lowered:
+        """The plan to predict these samples with."""
         self._look_at(data)
         steps, masked = self._steps, self.network.mask_zero
         if steps is None:
             lengths = data.lengths[order]
             steps = int(lengths.max())
             masked = masked or int(lengths.min()) < steps
-        return self.network.lower(steps, self.dtype, train=train, masked=masked)
+        return self.network.lower(steps, self.dtype, train=False, masked=masked)
 
     def _look_at(self, data: c.Data) -> None:
         """What all batches of these samples need to know of them."""
@@ -209,14 +299,7 @@ class Engine:
             self._lengths = self._real = None
 
     def _run(self, mode: int, lowered: Lowered, data: c.Data, batch: c.Batch, out: np.ndarray) -> int:
-        train = mode == c.TRAIN
-        key = (lowered.steps, lowered.masked, train, len(batch.order), self.team.n_threads)
-        job = self._jobs.get(key)
-        if job is None:  # memory only grows, so what has been reserved for once stays enough
-            if len(self._jobs) > 256:  # of an engine that is kept and sees another number of samples each time
-                self._jobs.clear()
-            self._jobs[key] = job = self._reserve(lowered, batch, train)
-        n_chunks, n_threads = job
+        n_chunks, n_threads = self._room(lowered, len(batch.order), batch.rows, train=False)
         if self._stale:
             self.backend.pack(lowered.plan, self.theta, self._params.packed)
             self._stale = False
@@ -228,29 +311,43 @@ class Engine:
                                              for i in range(n_threads)])
         return n_chunks
 
-    def _reserve(self, lowered: Lowered, batch: c.Batch, train: bool) -> tuple[int, int]:
-        """Makes room for a batch of this size; returns its number of chunks, and of threads."""
-        n_chunks = -(-len(batch.order) // batch.rows)
-        work = lowered.work * len(batch.order) * (3 if train else 1)
+    def _room(self, lowered: Lowered, n: int, rows: int, train: bool) -> tuple[int, int]:
+        """Makes room for a batch of n samples in chunks of `rows`; returns its number of chunks, and of threads."""
+        key = (lowered.steps, lowered.masked, train, n, self.team.n_threads)
+        job = self._jobs.get(key)
+        if job is None:  # memory only grows, so what has been reserved for once stays enough
+            if len(self._jobs) > 256:  # of an engine that is kept and sees another number of samples each time
+                self._jobs.clear()
+            self._jobs[key] = job = self._reserve(lowered, n, rows, train)
+        return job
+
+    def _reserve(self, lowered: Lowered, n: int, rows: int, train: bool) -> tuple[int, int]:
+        n_chunks = -(-n // rows)
+        work = lowered.work * n * (3 if train else 1)
         n_threads = min(self.team.n_threads, n_chunks) if work > PARALLEL_WORK else 1
-        rows = min(batch.rows, len(batch.order))
-        sizes = (lowered.mem * rows, lowered.indices * rows + lowered.numbering, lowered.mask * rows)
-        for i in range(n_threads):
-            if i == len(self._scratch):
-                self._scratch.append(c.Scratch(np.zeros(1, self.dtype), np.zeros(1, np.int32), np.zeros(1, np.uint8)))
-            if any(array.size < size for array, size in zip(self._scratch[i], sizes)):
-                self._scratch[i] = c.Scratch(*(aligned_zeros(max(a.size, size), a.dtype)
-                                               for a, size in zip(self._scratch[i], sizes)))
+        self._reserve_scratch(lowered, min(rows, n), n_threads)
         params, sums = self._params, self._sums
         if params.packed.size < lowered.pack:
             self._params = params = params._replace(packed=aligned_zeros(lowered.pack, self.dtype))
             self._stale = True
         if train and len(params.grads) < n_chunks:
             self._params = params._replace(grads=aligned_zeros((n_chunks, self.network.n_dense), self.dtype))
-        if len(sums.loss) < n_chunks or sums.tokens.size < lowered.tokens * len(batch.order):
+        if len(sums.loss) < n_chunks or sums.tokens.size < lowered.tokens * n:
             self._sums = c.Sums(np.zeros((max(n_chunks, len(sums.loss)), 2)),
-                                np.empty(max(lowered.tokens * len(batch.order), sums.tokens.size), self.dtype),
-                                np.empty(max(lowered.steps * len(batch.order), sums.token_ids.size), np.int32))
+                                np.empty(max(lowered.tokens * n, sums.tokens.size), self.dtype),
+                                np.empty(max(lowered.steps * n, sums.token_ids.size), np.int32))
         kept = (*itertools.chain(*self._scratch), self._params.packed, self._params.grads, *self._sums)
         self.nbytes = sum(array.nbytes for array in kept)
         return n_chunks, n_threads
+
+    def _reserve_scratch(self, lowered: Lowered, rows: int, n_threads: int) -> None:
+        """All threads get as much as the largest chunk takes: batches of several sizes may share a call."""
+        scratch = self._scratch
+        n_threads = max(n_threads, len(scratch))
+        sizes = [lowered.mem * rows, lowered.indices * rows + lowered.numbering, lowered.mask * rows]
+        if scratch:
+            sizes = [max(array.size, size) for array, size in zip(scratch[0], sizes)]
+            if [array.size for array in scratch[0]] != sizes:
+                scratch.clear()
+        dtypes = self.dtype, np.int32, np.uint8
+        scratch += [c.Scratch(*map(aligned_zeros, sizes, dtypes)) for _ in range(len(scratch), n_threads)]

@@ -5,10 +5,8 @@ A fit holds ``theta (P,)``, ``moments (n_moments, P)`` and the float64 array ``h
 
     solver = get_solver("adam")
     moments = np.zeros((solver.n_moments, theta.size), theta.dtype)
-    hyper = make_hyper(beta_1=0.9, beta_2=0.999, epsilon=1e-8)
-    for step in 1, 2, ...:
-        start_step(hyper, step, rate)
-        norm, penalty = backend.apply_update(solver.code, theta, gradient, moments, hyper, penalised)
+    hyper = np.tile(make_hyper(beta_1=0.9, beta_2=0.999, epsilon=1e-8), (n_steps, 1))
+    start_steps(hyper, 1, rate)  # one row a step, for a backend's `train`
 """
 
 from __future__ import annotations
@@ -71,7 +69,7 @@ def make_hyper(
     Returns
     -------
     hyper : ndarray of shape (N_HYPER,), float64
-        `LR` and the bias corrections are those of step 0 until `start_step` sets them.  `L2` may be set for every batch.
+        `LR` and the bias corrections are 0 until `start_steps` sets them.  `L2` may be set for every batch.
 
     Raises
     ------
@@ -95,21 +93,24 @@ def make_hyper(
     return hyper
 
 
-def start_step(hyper: np.ndarray, step: int, rate: float) -> None:
+def start_steps(hyper: np.ndarray, first: int, rate: float) -> None:
     """Set what changes from step to step: the learning rate and the bias corrections.
 
     Parameters
     ----------
-    hyper : ndarray of shape (N_HYPER,), float64
+    hyper : ndarray of shape (n_steps, N_HYPER), float64
         Changed in place.
-    step : int
-        Number of this step since the moments were zero, from 1.
+    first : int
+        Number of the first of these steps since the moments were zero, from 1.
     rate : float
-        Learning rate of this step.
+        Learning rate of these steps.
     """
-    hyper[LR] = rate
-    hyper[CORRECT_1] = 1.0 / (1.0 - float(hyper[BETA_1]) ** step)
-    hyper[CORRECT_2] = 1.0 / math.sqrt(1.0 - float(hyper[BETA_2]) ** step)
+    hyper[:, LR] = rate
+    steps = range(first, first + len(hyper))
+    beta_1, beta_2 = float(hyper[0, BETA_1]), float(hyper[0, BETA_2])
+    # Python's power is that of one number; NumPy's may depend on where in an array it stands
+    hyper[:, CORRECT_1] = 1.0 / (1.0 - np.array([beta_1**step for step in steps]))
+    hyper[:, CORRECT_2] = 1.0 / np.sqrt(1.0 - np.array([beta_2**step for step in steps]))
 
 
 # ---------------------------------------------------------------------------------------------- learning-rate schedules

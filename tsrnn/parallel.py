@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 # ------------------------------------------------------------------------------------------------ how many threads
 
@@ -129,19 +129,32 @@ def one_blas_thread() -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------- the team
 
 
+class Meeting(Protocol):
+    """Where calls that run at the same time wait for each other."""
+
+    def begin(self, n_threads: int) -> None:
+        """So many calls will be made."""
+
+    def abort(self) -> None:
+        """One of them may never be made: those who wait for it shall end."""
+
+
+_Job = tuple[Callable, tuple, Meeting | None]
+
+
 class _Worker:
     """A thread and its letter box: `job` is the truth, what lies in `wake` only says that it is worth a look."""
 
     __slots__ = ("error", "job", "thread", "wake")
 
     def __init__(self, done: SimpleQueue) -> None:
-        self.job: tuple[Callable, tuple] | None = None  # None: nothing to do, or done
+        self.job: _Job | None = None  # None: nothing to do, or done
         self.error: BaseException | None = None
         self.wake: SimpleQueue = SimpleQueue()
         self.thread = threading.Thread(target=_work, args=(self, done), name="tsrnn", daemon=True)
 
 
-_STOP: tuple[Callable, tuple] = (lambda: None, ())
+_STOP: _Job = (lambda: None, (), None)
 
 
 def _work(worker: _Worker, done: SimpleQueue) -> None:
@@ -156,6 +169,8 @@ def _work(worker: _Worker, done: SimpleQueue) -> None:
             job[0](*job[1])
         except BaseException as error:  # raised again in the caller's thread
             worker.error = error
+            if job[2] is not None:
+                job[2].abort()
         del job
         worker.job = None
         done.put(None)
@@ -189,6 +204,7 @@ class Team:
         self._process = os.getpid()
         self._may_start = True
         self._busy = False  # jobs may be under way: cleared only when all have ended
+        self._meeting: Meeting | None = None  # theirs
 
     def __enter__(self) -> Team:
         return self
@@ -196,10 +212,18 @@ class Team:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def run(self, function: Callable[..., Any], per_thread_args: Sequence[tuple]) -> None:
+    def run(self, function: Callable[..., Any], per_thread_args: Sequence[tuple], meeting: Meeting | None = None) -> None:
         """Call ``function(*args)`` for every entry of `per_thread_args`; returns when all calls have ended.
 
         Entry 0 and those that no thread is left for run in the caller's thread.
+
+        Parameters
+        ----------
+        function : callable
+        per_thread_args : sequence of tuple
+        meeting : Meeting, optional
+            Where the calls wait for each other.  Then entries that no thread is left for are not called: the meeting hears how
+            many calls there will be before the first one begins, and when one of them may not come.
 
         Raises
         ------
@@ -208,7 +232,9 @@ class Team:
         """
         n_others = min(len(per_thread_args), self.n_threads) - 1
         if n_others < 1:
-            for args in per_thread_args:
+            if meeting is not None:
+                meeting.begin(1)
+            for args in per_thread_args[: None if meeting is None else 1]:
                 function(*args)
             return
         if self._process != os.getpid():
@@ -218,14 +244,7 @@ class Team:
         self._busy = True
         error: BaseException | None = None
         try:
-            workers = self._started(n_others)
-            for worker, args in zip(workers, per_thread_args[1:], strict=False):
-                worker.job = (function, args)
-                worker.wake.put(None)
-            function(*per_thread_args[0])
-            for args in per_thread_args[1 + len(workers) :]:
-                function(*args)
-            self._wait()
+            self._fork_join(function, per_thread_args, n_others, meeting)
         except BaseException as caught:  # raised again when nothing runs any more
             error = caught
         if error is not None or any(worker.error is not None for worker in self._workers):
@@ -236,6 +255,21 @@ class Team:
                 raise error
             finally:
                 error = None  # a traceback that refers to itself would keep the arrays of its frames alive
+
+    def _fork_join(self, function: Callable, per_thread_args: Sequence[tuple], n_others: int, meeting: Meeting | None) -> None:
+        workers = self._started(n_others)
+        rest = per_thread_args[1 + len(workers) :]
+        self._meeting = meeting
+        if meeting is not None:
+            meeting.begin(1 + len(workers))
+            rest = ()
+        for worker, args in zip(workers, per_thread_args[1:], strict=False):
+            worker.job = (function, args, meeting)
+            worker.wake.put(None)
+        function(*per_thread_args[0])
+        for args in rest:
+            function(*args)
+        self._wait()
 
     def close(self) -> None:
         """Wait for the threads and end them; a later `run` starts new ones."""
@@ -255,7 +289,7 @@ class Team:
 
     def _started(self, n_others: int) -> list[_Worker]:
         """The first `n_others` workers, or as many of them as can be started."""
-        while self._may_start and len(self._workers) < n_others:
+        while self._may_start and len(self._workers) < n_others and not sys.is_finalizing():
             worker = _Worker(self._done)
             try:
                 worker.thread.start()
@@ -280,6 +314,8 @@ class Team:
     def _settle(self, error: BaseException | None) -> BaseException | None:
         """Wait until every worker is idle, whatever happens meanwhile; returns the first error of all."""
         while any(worker.job is not None for worker in self._workers):
+            if self._meeting is not None:
+                error = _persist(self._meeting.abort, error)
             for worker in self._workers:
                 worker.wake.put(None)  # the caller may have been interrupted between a job and its wake-up
             error = _persist(self._wait, error)

@@ -1,4 +1,4 @@
-"""Training: `fit_network` → `run_epoch` → `train_step`; prediction and evaluation of fitted networks."""
+"""Training: `fit_network` → `run_epoch` → `train_steps`; prediction and evaluation of fitted networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from tsrnn import optimizers
 from tsrnn.backends import contract as c
 from tsrnn.backends.numpy.losses import POINTWISE
-from tsrnn.engine import Engine, Samples, aligned_zeros, n_samples, n_steps, parts, threads_for
+from tsrnn.engine import Batches, Engine, Samples, aligned_zeros, n_samples, n_steps, parts, threads_for
 from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
 from tsrnn.parallel import Team, effective_n_jobs
@@ -21,6 +21,7 @@ from tsrnn.predictor import Predictor
 from tsrnn.progress import Progress
 
 INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`
+SLICE_SECONDS = 0.05  # of training in one call: Ctrl-C and the progress bar wait that long
 EXPLODED = 1000.0  # times what no network need exceed, see `Guard`: no accident any more
 
 
@@ -115,12 +116,11 @@ def fit_network(network: Network, state: State, train: Samples, val: Samples | N
 
     Notes
     -----
-    Ctrl-C ends the fit after the step under way.  Where a loss or gradient becomes NaN, infinite or astronomic (see `Guard`),
-    the fit stops, goes back to weights that were sound, and ``state.stopped`` is "diverged".
+    Ctrl-C ends the fit within a tenth of a second, or after the step under way where that takes longer.  Where a loss or
+    gradient becomes NaN, infinite or astronomic (see `Guard`), the fit stops, goes back to weights that were sound, and
+    ``state.stopped`` is "diverged".
     """
     solver = optimizers.get_solver(settings.solver)
-    if state.moments is None:
-        state.moments, state.n_steps = np.zeros((solver.n_moments, network.n_trained), state.theta.dtype), 0
     if state.schedule is None:
         state.schedule = optimizers.schedule(settings.learning_rate, settings.learning_rate_init, settings.max_iter,
                                              settings.tol)
@@ -164,8 +164,12 @@ class Trainer:
     def __init__(self, engine: Engine, state: State, data: Samples, settings: Settings, solver: optimizers.Solver,
                  progress: Progress):
         self.engine, self.state, self.data, self.settings = engine, state, data, settings
-        self.solver, self.progress = solver, progress
-        self.gradient = aligned_zeros(engine.network.n_trained, state.theta.dtype)
+        self.progress = progress
+        n_trained, dtype = engine.network.n_trained, state.theta.dtype
+        if state.moments is None:
+            state.moments, state.n_steps = np.zeros((solver.n_moments, n_trained), dtype), 0
+        self.update = engine.update(solver.code, aligned_zeros(n_trained, dtype), state.moments)
+        self.pace = 1  # steps that the next call may make
         self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(
             beta_1=settings.beta_1, beta_2=settings.beta_2, epsilon=settings.epsilon, momentum=settings.momentum,
@@ -178,6 +182,15 @@ class Trainer:
         if not self.settings.shuffle:
             return np.arange(n)
         return np.random.default_rng([self.settings.seed, SHUFFLE, self.state.n_epochs]).permutation(n)
+
+
+    def slice_end(self, batches: Batches, first: int) -> int:
+        """Where the slice that begins with batch `first` ends: batches with one plan, which take about `SLICE_SECONDS`."""
+        return min(batches.same_plan(first), first + self.pace)
+
+    def observe(self, n_steps: int, seconds: float) -> None:
+        """Hear how long a slice of steps took: the next one's length follows from it, and no bit does."""
+        self.pace = max(1, min(int(SLICE_SECONDS * n_steps / max(seconds, 1e-9)), 8 * self.pace))
 
 
 class Guard:
@@ -244,21 +257,28 @@ def worst_loss_of_zero(network: Network, data: c.Data) -> float:
         return float(POINTWISE[code](outputs, targets.reshape(1, -1, 1), params)[0].max(initial=0.0))
 
 
-def train_step(trainer: Trainer, data: c.Data, order: np.ndarray, weight: float, key: np.ndarray,
-               rate: float) -> tuple[float, float]:
-    """One batch of `data`, whose sum of w is `weight`; returns sum of w l (with L2), and sum of w for right answers."""
-    engine, state, hyper = trainer.engine, trainer.state, trainer.hyper
-    loss, right = engine.gradient(data, order, key, trainer.gradient)
-    hyper[optimizers.L2] = trainer.settings.alpha / weight
-    state.n_steps += 1
-    optimizers.start_step(hyper, state.n_steps, rate)
-    trained = state.theta[:engine.network.n_trained]
-    norm, penalty = engine.backend.apply_update(trainer.solver.code, trained, trainer.gradient, state.moments, hyper,
-                                                engine.network.penalised)
-    engine.refresh()
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise NonFiniteLossError
-    return loss + penalty * weight, right
+def train_steps(trainer: Trainer, data: c.Data, batches: Batches, first: int, stop: int, key: np.ndarray,
+                rate: float) -> np.ndarray:
+    """The steps with the batches ``first:stop``, which share a plan, in one call.
+
+    Returns each batch's sum of w l (with L2), sum of w for right answers, and sum of w, (n_steps, 3).  Where there are fewer
+    rows than batches, the next one's loss or gradient is not finite, and has changed nothing.
+    """
+    engine, state = trainer.engine, trainer.state
+    weights = batches.weights[first:stop]
+    hyper = np.tile(trainer.hyper, (len(weights), 1))
+    hyper[:, optimizers.L2] = trainer.settings.alpha / weights
+    optimizers.start_steps(hyper, state.n_steps + 1, rate)
+    started, done = time.perf_counter(), 0
+    try:
+        losses = engine.train(data, batches, key, first, hyper, trainer.update)
+    finally:
+        done = engine.take_done()
+        state.n_steps += done
+    trainer.observe(len(weights), time.perf_counter() - started)
+    losses[:, 0] += losses[:, 2] * weights
+    losses[:, 2] = weights
+    return losses[:done]
 
 
 def run_epoch(trainer: Trainer, val: Samples | None, val_score: Callable | None) -> dict[str, float]:
@@ -285,26 +305,30 @@ def run_epoch(trainer: Trainer, val: Samples | None, val_score: Callable | None)
 
 def _pass(trainer: Trainer, rate: float) -> tuple[float, float, float]:
     """A training step a batch; returns sum of w l (with L2), of w for right answers, and of w."""
-    state, settings = trainer.state, trainer.settings
-    epoch_key, number, loss, right, total = c.random_key(settings.seed, state.n_epochs), 0, 0.0, 0.0, 0.0
+    state, settings, progress = trainer.state, trainer.settings, trainer.progress
+    trainer.hyper[optimizers.LR] = rate
+    epoch_key, before, loss, right, total = c.random_key(settings.seed, state.n_epochs), 0, 0.0, 0.0, 0.0
     for part, (data, order) in enumerate(parts(trainer.data, trainer.order(), settings.batch_size)):
         key = epoch_key
         if part:  # its samples have the numbers of the first part's, and must not have their masks
             key = np.random.SeedSequence(epoch_key.tolist(), spawn_key=(part,)).generate_state(2, np.uint32)
-        firsts = range(0, len(order), settings.batch_size)
-        weights = np.add.reduceat(data.totals[order], firsts).tolist()
-        for first, weight in zip(firsts, weights):
-            batch, number = order[first:first + settings.batch_size], number + 1
-            if weight > 0:  # else nobody in it counts
-                try:
-                    step = train_step(trainer, data, batch, weight, key, rate)
-                except NonFiniteLossError:
-                    raise NonFiniteLossError(_where(state, number)) from None
-                loss, right, total = loss + step[0], right + step[1], total + weight
-                trainer.first_loss = trainer.first_loss or step[0] / weight
-            trainer.progress.batch(len(batch), loss / total if total else math.nan)
+        batches, first, seen = trainer.engine.batches(data, order, settings.batch_size), 0, 0
+        while first < len(batches.bounds):
+            stop = trainer.slice_end(batches, first)
+            steps = train_steps(trainer, data, batches, first, stop, key, rate).tolist()
+            for batch_loss, batch_right, weight in steps:
+                loss, right, total = loss + batch_loss, right + batch_right, total + weight
+                trainer.first_loss = trainer.first_loss or batch_loss / weight
+            first += len(steps)
+            if first < stop:
+                raise NonFiniteLossError(_where(state, before + int(batches.numbers[first])))
+            now = int(batches.bounds[stop - 1, 1])
+            progress.batch(now - seen, loss / total)
+            seen = now
+        progress.batch(len(order) - seen, loss / total if total else math.nan)  # batches where nobody counts
+        before += -(-len(order) // settings.batch_size)
     if not np.isfinite(state.theta).all():  # the last step's doing, or a finite loss hides it
-        raise NonFiniteLossError(_where(state, number))
+        raise NonFiniteLossError(_where(state, before))
     return loss, right, total
 
 

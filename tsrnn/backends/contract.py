@@ -9,10 +9,15 @@ and bottom to top for the backward pass.  A backend is a package of a few functi
     Rearranges the parameters for the backend's products, once an optimizer step.  What `packed` holds is the backend's
     own business; `assign_pack` writes the column PACK of the rows and tells how many elements `packed` takes.
 ``run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step)``
-    Runs the chunks ``first, first + step, ... < stop`` of one batch: forward; in modes ``PREDICT`` and ``EVALUATE`` the
-    logits go to ``out (n_batch, T_out * K)``; in ``EVALUATE`` and ``TRAIN`` the loss to `sums`; in ``TRAIN`` backward.
-``reduce_gradients``, ``embedding_gradients``, ``apply_update``
-    The end of a training step: tree sum of the chunks' gradients, L2, clipping, the optimizer's step on theta.
+    Runs the chunks ``first, first + step, ... < stop`` of one batch forward: in mode ``PREDICT`` the logits go to
+    ``out (n_batch, T_out * K)``; in ``EVALUATE`` the loss goes to `sums` as well.
+``train(plan, data, steps, params, scratch, sums, update, meeting, thread)``
+    Runs training steps, one batch after the other: parameters packed, chunks forward and backward, the chunks' gradients
+    summed by a fixed tree and the tokens' into the embedding table, L2, clipping, the solver's step on theta.  Each of a
+    team's threads calls it once, with a number and a scratch of its own; between the parts of a step they wait for each other,
+    see Meeting.  ``meeting[DONE]`` counts the steps; it ends early where a loss or the gradient's norm is not finite, and that
+    step changes nothing.  With solver ``NO_SOLVER`` no step does: the gradient, after L2 and clipping by value, is what is
+    left.
 
 Alphabet: ``B`` rows of a chunk, ``T`` steps, ``F`` features, ``H`` hidden units, ``V`` vocabulary, ``E`` embedding, ``C``
 channels, ``K`` kernel width or outputs.
@@ -38,7 +43,14 @@ each token first.  That is the same up to the order of additions.
 Chunks
 ------
 ``chunk_rows(n)`` cuts a batch into fixed chunks by its size alone, never by the number of threads; each chunk has a
-gradient row of its own, and the rows are summed by a fixed tree.  So the number of threads cannot change a bit.
+gradient row of its own, and the rows are summed by a fixed tree.  The gradient's norm is summed block by block (``BLOCK``), in
+the order of the blocks.  So the number of threads cannot change a bit, nor can it matter which of them took what.
+
+Meeting
+-------
+The words through which the threads of a call of `train` find each other: ``N_THREADS`` take part; the last of them to come to
+a barrier (``ARRIVED``) opens it (``GENERATION``) and lets work be drawn from number 0 again (``DRAWN``).  ``ABORTED`` is set
+where a thread will never come: then those who wait for it leave, and nothing has changed since the last barrier.
 """
 
 from __future__ import annotations
@@ -51,6 +63,13 @@ NONE = -1
 
 # ---- modes of `run`
 PREDICT, EVALUATE, TRAIN = 0, 1, 2
+
+# ---- blocks of the gradient that threads share out: dense parameters by BLOCK, an embedding table by whole rows of about that
+BLOCK = 1024
+
+# ---- words of a meeting, each that changes under others' eyes two cache lines from the next (processors fetch lines in pairs)
+N_THREADS, ABORTED, DONE, ARRIVED, GENERATION, DRAWN = 0, 1, 16, 32, 48, 64
+MEETING_WORDS = 80
 
 # ---- operations (column OP)
 INPUT = 0      # gather the chunk's samples from data.values               -> Y (T, B, F); writes MASK_OUT in a masked plan
@@ -156,7 +175,8 @@ class Plan(NamedTuple):
     rows: np.ndarray     # (n_ops, N_COLUMNS) int64
     rates: np.ndarray    # (n_ops,) float64: dropout rates
     loss: np.ndarray     # float64: huber delta, or the quantiles; never empty
-    kernels: np.ndarray  # (n_ops, 2) int64: how the backend finds the forward and backward code of each row
+    kernels: np.ndarray  # (n_ops + 1, 2) int64: how the backend finds the forward and backward code of each row; the last row
+                         # is the backend's own
 
 
 class Data(NamedTuple):
@@ -176,11 +196,34 @@ class Data(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Which samples, and under which random numbers."""
+    """Which samples `run` takes."""
 
     order: np.ndarray    # (n_batch,) int64: sample numbers
-    rows: int            # rows of a chunk, `chunk_rows(n_batch)` in training
+    rows: int            # rows of a chunk
+    key: np.ndarray      # (2,) uint32: means nothing where no dropout acts
+
+
+class Steps(NamedTuple):
+    """Consecutive batches of an epoch that share a plan, under which constants and random numbers, and what comes of them."""
+
+    order: np.ndarray    # (n,) int64: sample numbers
+    bounds: np.ndarray   # (n_steps, 2) int64: batch i is order[bounds[i, 0]:bounds[i, 1]]
+    rows: np.ndarray     # (n_steps,) int64: rows of a chunk, `chunk_rows` of the batch
     key: np.ndarray      # (2,) uint32: from seed and epoch, see `random_key`
+    hyper: np.ndarray    # (n_steps, N_HYPER) float64: the solver's constants, see `tsrnn.backends.solvers`
+    losses: np.ndarray   # (n_steps, 3) float64, written: the batch's sums of w l and of w [right], and the L2 penalty
+
+
+class Update(NamedTuple):
+    """The end of a training step: what the optimizer works on."""
+
+    solver: int
+    gradient: np.ndarray   # (P_trained,): parameters from the first on that are trained
+    moments: np.ndarray    # (n_moments, P_trained)
+    penalised: np.ndarray  # (k, 2) int64: spans [start, stop) of theta under L2
+    frozen: np.ndarray     # (k, 2) int64: spans whose gradient is 0
+    table: np.ndarray      # (3,) int64: where in theta the embedding table lies that is trained, V, E; zeros without
+    squares: np.ndarray    # (n_blocks, 2) float64: room for sums of squares, of the gradient and of penalised parameters
 
 
 class Params(NamedTuple):
@@ -204,6 +247,12 @@ class Sums(NamedTuple):
     tokens: np.ndarray  # flat floats: gradients of the embedding's output, E a row.  A chunk has the T * B rows from T * first
                         # on: one a position, sample by sample, or one a distinct token; (1,) without
     token_ids: np.ndarray = np.zeros(1, np.int32)  # the id of each of these rows, -1 of those that hold nothing
+
+
+def n_blocks(n_dense: int, V: int, E: int) -> int:
+    """Blocks of the gradient of `n_dense` parameters and a table (V, E)."""
+    rows = max(1, BLOCK // max(E, 1))
+    return -(-n_dense // BLOCK) + -(-V // rows)
 
 
 def chunk_rows(n_batch: int) -> int:

@@ -1,8 +1,7 @@
 """The solvers, said once for all backends: their codes, their state and the constants that a step takes.
 
-A backend ends a training step with ``apply_update(solver, theta, gradient, moments, hyper, penalised)``: L2, clipping by
-value, clipping by global norm, then the solver's step on the flat parameter vector ``theta`` (g is the clipped gradient,
-lr the rate of this step, t its number from 1):
+A backend ends a training step with L2, clipping by value, clipping by global norm, then the solver's step on the flat
+parameter vector ``theta`` (g is the clipped gradient, lr the rate of this step, t its number from 1):
 
 =======  =====================================================================================  =============================
 solver   step                                                                                   rows of `moments`
@@ -22,6 +21,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NO_SOLVER = -1  # the gradient is all that is wanted
 ADAM, ADAMW, RMSPROP, SGD = 0, 1, 2, 3
 
 

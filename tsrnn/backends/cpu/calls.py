@@ -8,6 +8,7 @@ rows of a plan (the columns from `contract.ADDRESSES` on), and the functions her
 from __future__ import annotations
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -51,6 +52,15 @@ def fill_in(row, dtype, train):
         row[CELL_BACKWARD] = address(backward, tuple(kinds[kind] for kind in _CELL)) if train else 0
 
 
+def compile_callees(op, dtype):
+    """Compile whatever a row of this operation may call."""
+    row = np.zeros(c.N_COLUMNS, np.int64)
+    row[c.OP] = op
+    for cell, activation in _CELLS if op == c.RECURRENT else [(0, 0)]:
+        row[c.CODE], row[c.ACT] = cell, activation
+        fill_in(row, dtype, train=True)
+
+
 def _calling(column, row, *arguments):
     """An intrinsic's type and code: a call of the kernel whose address is in a column of `row`, with borrowed arguments."""
     floats = {a for a in arguments if isinstance(a, types.Array) and a.dtype != types.int64}
@@ -74,7 +84,7 @@ def _emit_call(context, builder, address, argument_types, values):
 
 @intrinsic
 def call(typing_context, address, row, rate, chunk):
-    """Calls the operation at `address`."""
+    """Calls the operation at `address`, or another kernel of three arguments that was compiled for these types."""
 
     def codegen(context, builder, signature, values):
         _emit_call(context, builder, values[0], signature.args[1:], values[1:])

@@ -1,4 +1,4 @@
-"""Walks a plan's rows over the chunks of a batch: one call a thread and step.
+"""Walks a plan's rows over the chunks of a batch: forward in one call a thread, training in one call for many steps.
 
 The operations of a plan are called by address.  So a network compiles the operations that it has and no others, each of
 them once, where a dispatching function would compile all of them into itself.
@@ -14,10 +14,13 @@ import numpy as np
 from numba import types
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cpu import dropout, feedforward, inputs, losses, pooling, recurrent
-from tsrnn.backends.cpu.calls import address, borrowed, call, fill_in
+from tsrnn.backends.cpu import dropout, feedforward, inputs, losses, packing, pooling, recurrent
+from tsrnn.backends.cpu.barrier import draw, meet
+from tsrnn.backends.cpu.calls import address, borrowed, call, compile_callees, fill_in
 from tsrnn.backends.cpu.denormals import flush_denormals, restore_denormals
+from tsrnn.backends.cpu.finish import apply_update, finish_gradient, norm_and_penalty
 from tsrnn.backends.cpu.jit import inner, jit
+from tsrnn.backends.solvers import L2, NO_SOLVER
 
 FORWARD = {
     c.INPUT: inputs.gather, c.IDS: inputs.gather_ids, c.EMBEDDING: inputs.embedding_forward,
@@ -57,30 +60,30 @@ class Chunk(NamedTuple):
 
 @functools.cache
 def _signature(dtype):
-    """Argument types of every operation."""
+    """Argument types of every operation, and of `pack`."""
     floats, ints = types.Array(numba.from_dtype(dtype), 1, "C"), types.Array(types.int64, 1, "C")
     doubles, int32s = types.Array(types.float64, 1, "C"), types.Array(types.int32, 1, "C")
-    matrix = types.Array(floats.dtype, 2, "C")
+    matrix, table = types.Array(floats.dtype, 2, "C"), types.Array(types.int64, 2, "C")
     data = types.NamedTuple((floats, int32s, ints, ints, floats, ints, matrix, doubles), c.Data)
     params = types.NamedTuple((floats, floats, matrix), c.Params)
     scratch = types.NamedTuple((floats, int32s, types.Array(types.uint8, 1, "C")), c.Scratch)
     chunk = types.NamedTuple((types.int64, types.int64, types.int64, types.float64, ints, types.Array(types.uint32, 1, "C"),
                               doubles, data, params, floats, scratch, floats, int32s, doubles), Chunk)
-    return ints, types.float64, chunk
-
-
-def _address(kernel, dtype):
-    return address(kernel, _signature(np.dtype(dtype)))
+    plan = types.NamedTuple((table, doubles, doubles, table), c.Plan)
+    return (ints, types.float64, chunk), (plan, floats, floats)
 
 
 def kernels(rows, dtype, train):
-    """Addresses of the operations of a plan, (n_ops, 2): forward and backward (0 where there is none)."""
-    table = np.zeros((len(rows), 2), np.int64)
+    """Addresses of the operations of a plan, (n_ops + 1, 2): forward and backward (0 where there is none); last, of `pack`."""
+    table = np.zeros((len(rows) + 1, 2), np.int64)
+    operation, packing_ = _signature(np.dtype(dtype))
     for n, op in enumerate(rows[:, c.OP].tolist()):
         fill_in(rows[n], dtype, train)
-        table[n, 0] = _address(FORWARD[op], dtype)
+        table[n, 0] = address(FORWARD[op], operation)
         if train and op in BACKWARD:
-            table[n, 1] = _address(BACKWARD[op], dtype)
+            table[n, 1] = address(BACKWARD[op], operation)
+    if train:
+        table[-1, 0] = address(packing.pack, packing_)
     return table
 
 
@@ -91,9 +94,10 @@ OPERATIONS = ("INPUT", "IDS", "EMBEDDING", "RECURRENT", "MERGE", "DENSE", "CONV"
 
 def compile_operation(name, dtype):
     """Compiles one of `OPERATIONS`, forward and backward, unless it is compiled already."""
+    compile_callees(getattr(c, name), dtype)
     for table in (FORWARD, BACKWARD):
         if getattr(c, name) in table:
-            _address(table[getattr(c, name)], dtype)
+            address(table[getattr(c, name)], _signature(np.dtype(dtype))[0])
 
 
 @inner
@@ -115,29 +119,109 @@ def _write_logits(row, B, mem, out):
                 out[b, t * K + k] = mem[row[c.X] * B + (t * B + b) * K + k]
 
 
+@inner
+def _forward(plan, chunk):
+    for n in range(plan.rows.shape[0] - 1):
+        call(plan.kernels[n, 0], plan.rows[n], plan.rates[n], chunk)
+
+
+@inner
+def _loss(plan, chunk):
+    last = plan.rows.shape[0] - 1
+    call(plan.kernels[last, 0], plan.rows[last], plan.rates[last], chunk)
+
+
 @jit
 def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
     """See the contract."""
     control = flush_denormals()
     plan, data, batch, params = borrowed(plan), borrowed(data), borrowed(batch), borrowed(params)
     scratch, sums, out = borrowed(scratch), borrowed(sums), borrowed(out)
-    last = plan.rows.shape[0] - 1
-    total = _batch_total(batch.order, data.totals) if mode == c.TRAIN else 1.0
     for number in range(first, stop, step):
         start = number * batch.rows
         B = min(batch.rows, batch.order.size - start)
-        grads = params.grads[number] if mode == c.TRAIN else scratch.mem
-        chunk = Chunk(start, B, mode, total, batch.order[start:start + B], batch.key, plan.loss, data, params, grads,
+        chunk = Chunk(start, B, mode, 1.0, batch.order[start:start + B], batch.key, plan.loss, data, params, scratch.mem,
                       scratch, sums.tokens, sums.token_ids, sums.loss[number])
-        for n in range(last):
-            call(plan.kernels[n, 0], plan.rows[n], plan.rates[n], chunk)
-        if mode != c.TRAIN:
-            _write_logits(plan.rows[last], B, scratch.mem, out[start:start + B])
-        if mode != c.PREDICT:
-            call(plan.kernels[last, 0], plan.rows[last], plan.rates[last], chunk)
-        if mode == c.TRAIN:
-            grads[:] = 0
-            for n in range(last - 1, -1, -1):
-                if plan.kernels[n, 1]:
-                    call(plan.kernels[n, 1], plan.rows[n], plan.rates[n], chunk)
+        _forward(plan, chunk)
+        _write_logits(plan.rows[-1], B, scratch.mem, out[start:start + B])
+        if mode == c.EVALUATE:
+            _loss(plan, chunk)
     restore_denormals(control)
+
+
+# ------------------------------------------------------------------------------------------------------------- training
+
+
+@jit
+def train(plan, data, steps, params, scratch, sums, update, meeting, thread):
+    """See the contract."""
+    control = flush_denormals()
+    plan, data, steps, params = borrowed(plan), borrowed(data), borrowed(steps), borrowed(params)
+    scratch, sums, update, meeting = borrowed(scratch), borrowed(sums), borrowed(update), borrowed(meeting)
+    for step in range(steps.bounds.shape[0]):
+        if not _train_step(plan, data, steps, step, params, scratch, sums, update, meeting, thread):
+            break
+        if thread == 0:
+            meeting[c.DONE] += 1
+    restore_denormals(control)
+
+
+@jit(inline="always")
+def _train_step(plan, data, steps, step, params, scratch, sums, update, meeting, thread):
+    """One thread's part of a training step; false where the step was not made, and no other shall be."""
+    order, rows, hyper = steps.order[steps.bounds[step, 0]:steps.bounds[step, 1]], steps.rows[step], steps.hyper[step]
+    n_chunks, n_threads = (order.size + rows - 1) // rows, meeting[c.N_THREADS]
+    _pack(plan, params, meeting)
+    if not meet(meeting):
+        return False
+    total = _batch_total(order, data.totals)
+    number = draw(meeting)
+    while number < n_chunks:
+        _gradient(plan, data, order, rows, number, total, steps.key, params, scratch, sums)
+        number = draw(meeting)
+    if not meet(meeting):
+        return False
+    positions = order.size * plan.rows[0, c.T_OUT] if update.table[1] > 0 else 0
+    finish_gradient(params.theta, params.grads[:n_chunks], sums.tokens, sums.token_ids[:positions], update, hyper, thread,
+                    n_threads)
+    if not meet(meeting):
+        return False
+    loss = right = 0.0
+    for number in range(n_chunks):
+        loss += sums.loss[number, 0]
+        right += sums.loss[number, 1]
+    norm, penalty = norm_and_penalty(update.squares, hyper[L2])
+    if thread == 0:
+        steps.losses[step, 0], steps.losses[step, 1], steps.losses[step, 2] = loss, right, penalty
+    if update.solver != NO_SOLVER:
+        if not (np.isfinite(loss) and np.isfinite(norm)):  # all threads see the same numbers, and leave
+            return False
+        apply_update(params.theta, params.grads.shape[1], update, hyper, norm, thread, n_threads)
+    return meet(meeting)
+
+
+@inner
+def _pack(plan, params, meeting):
+    """Rows of the plan, drawn one by one."""
+    n_ops = plan.rows.shape[0]
+    n = draw(meeting)
+    while n < n_ops:
+        row = c.Plan(plan.rows[n:n + 1], plan.rates, plan.loss, plan.kernels)
+        call(plan.kernels[n_ops, 0], row, params.theta, params.packed)
+        n = draw(meeting)
+
+
+@inner
+def _gradient(plan, data, order, rows, number, total, key, params, scratch, sums):
+    """Loss and gradient of a chunk."""
+    start = number * rows
+    B = min(rows, order.size - start)
+    grads = params.grads[number]
+    chunk = Chunk(start, B, c.TRAIN, total, order[start:start + B], key, plan.loss, data, params, grads, scratch, sums.tokens,
+                  sums.token_ids, sums.loss[number])
+    _forward(plan, chunk)
+    _loss(plan, chunk)
+    grads[:] = 0
+    for n in range(plan.rows.shape[0] - 2, -1, -1):
+        if plan.kernels[n, 1]:
+            call(plan.kernels[n, 1], plan.rows[n], plan.rates[n], chunk)

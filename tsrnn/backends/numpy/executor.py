@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.numpy import feedforward, inputs, losses, pooling, recurrent
+from tsrnn.backends.numpy import feedforward, finish, inputs, losses, pooling, recurrent
+from tsrnn.backends.solvers import NO_SOLVER
 
 FORWARD = {
     c.INPUT: inputs.gather, c.IDS: inputs.gather_ids, c.EMBEDDING: inputs.embedding_forward,
@@ -82,7 +83,7 @@ class Chunk:
 
 def kernels(rows, dtype, train):
     """Nothing to make ready: `FORWARD` and `BACKWARD` are the table."""
-    return np.zeros((len(rows), 2), np.int64)
+    return np.zeros((len(rows) + 1, 2), np.int64)
 
 
 def assign_pack(rows, itemsize):
@@ -98,18 +99,47 @@ def run(mode, plan, data, batch, params, scratch, sums, out, first, stop, step):
     """See the contract."""
     for number in range(first, stop, step):
         chunk = Chunk(number, plan, data, batch, params, scratch, sums)
-        for n, row in enumerate(plan.rows[:-1]):
-            FORWARD[int(row[c.OP])](chunk, row, plan.rates[n])
+        _forward(chunk)
         last = plan.rows[-1]
-        if mode != c.TRAIN:
-            logits = chunk.x(last).transpose(1, 0, 2)
-            out[chunk.first:chunk.first + chunk.B] = logits.reshape(chunk.B, -1)
-        if mode != c.PREDICT:
-            losses.loss(chunk, last, mode == c.TRAIN)
-        if mode == c.TRAIN:
-            chunk.grads = params.grads[number]
-            chunk.grads[:] = 0
-            for n in range(len(plan.rows) - 2, -1, -1):
-                backward = BACKWARD.get(int(plan.rows[n][c.OP]))
-                if backward is not None:
-                    backward(chunk, plan.rows[n], plan.rates[n])
+        logits = chunk.x(last).transpose(1, 0, 2)
+        out[chunk.first:chunk.first + chunk.B] = logits.reshape(chunk.B, -1)
+        if mode == c.EVALUATE:
+            losses.loss(chunk, last, False)
+
+
+def train(plan, data, steps, params, scratch, sums, update, meeting, thread):
+    """See the contract.  The first thread does it all: Python runs one at a time anyway."""
+    if thread > 0:
+        return
+    for (first, stop), rows, hyper, result in zip(steps.bounds, steps.rows, steps.hyper, steps.losses):
+        batch = c.Batch(steps.order[first:stop], rows, steps.key)
+        n_chunks = -(-len(batch.order) // rows)
+        for number in range(n_chunks):
+            _gradient(Chunk(number, plan, data, batch, params, scratch, sums))
+        result[0], result[1] = sums.loss[:n_chunks].sum(axis=0)
+        positions = len(batch.order) * plan.rows[0, c.T_OUT] if update.table[1] else 0
+        norm, result[2] = finish.finish_gradient(params.theta, params.grads[:n_chunks], sums.tokens, sums.token_ids[:positions],
+                                                 update, hyper)
+        if update.solver != NO_SOLVER:
+            if not (np.isfinite(result[0]) and np.isfinite(norm)):
+                return
+            finish.apply_update(params.theta, update, hyper, norm)
+        meeting[c.DONE] += 1
+
+
+def _forward(chunk):
+    for row, rate in zip(chunk.plan.rows[:-1], chunk.plan.rates):
+        FORWARD[int(row[c.OP])](chunk, row, rate)
+
+
+def _gradient(chunk):
+    """Loss and gradient of a chunk."""
+    plan = chunk.plan
+    _forward(chunk)
+    losses.loss(chunk, plan.rows[-1], True)
+    chunk.grads = chunk.params.grads[chunk.number]
+    chunk.grads[:] = 0
+    for row, rate in zip(plan.rows[-2::-1], plan.rates[-2::-1]):
+        backward = BACKWARD.get(int(row[c.OP]))
+        if backward is not None:
+            backward(chunk, row, rate)

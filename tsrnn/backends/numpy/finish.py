@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tsrnn.backends.contract import Params
+from tsrnn.backends.contract import Update
 from tsrnn.backends.solvers import (
     ADAM,
     ADAMW,
@@ -24,84 +24,70 @@ from tsrnn.backends.solvers import (
 )
 
 
-def reduce_gradients(params: Params, gradient: np.ndarray) -> None:
-    """Sum the chunks' gradients by a fixed tree; the rows of ``params.grads`` are used up.
+def finish_gradient(theta: np.ndarray, grads: np.ndarray, tokens: np.ndarray, token_ids: np.ndarray, update: Update,
+                    hyper: np.ndarray) -> tuple[float, float]:
+    """The gradient of a batch, with frozen spans, L2 and clipping by value, in ``update.gradient``.
 
     Parameters
     ----------
-    params : Params
-        ``grads (n_chunks, P_dense)``.
-    gradient : ndarray of shape (P,)
-        Its first P_dense elements are set.
-    """
-    rows = params.grads
-    n_chunks, n_dense = rows.shape
-    stride = 1
-    while stride < n_chunks:
-        for i in range(0, n_chunks - stride, 2 * stride):
-            rows[i] += rows[i + stride]
-        stride *= 2
-    gradient[:n_dense] = rows[0]
-
-
-def embedding_gradients(
-    gradient: np.ndarray, offset: int, V: int, E: int, tokens: np.ndarray, token_ids: np.ndarray
-) -> None:
-    """Gradient of an embedding table: the token gradients of a batch, in their order, added to the rows of their ids.
-
-    Parameters
-    ----------
-    gradient : ndarray of shape (P,)
-        ``gradient[offset : offset + V * E]``, the table ``(V, E)``, is set.
+    theta : ndarray of shape (P,)
+    grads : ndarray of shape (n_chunks, P_dense)
+        The chunks' gradients; used up.
     tokens : ndarray of shape (n * E,) or longer
     token_ids : int32 ndarray of shape (n,)
-        -1 where there is no gradient.
-    """
-    table = gradient[offset : offset + V * E].reshape(V, E)
-    table[...] = 0
-    real = token_ids >= 0
-    np.add.at(table, token_ids[real], tokens[: token_ids.size * E].reshape(-1, E)[real])
-
-
-def apply_update(
-    solver: int, theta: np.ndarray, gradient: np.ndarray, moments: np.ndarray, hyper: np.ndarray, penalised: np.ndarray
-) -> tuple[float, float]:
-    """L2, clipping by value, clipping by global norm, then the solver's step (see `tsrnn.backends.solvers`).
-
-    Parameters
-    ----------
-    solver : int
-        Code of the solver.
-    theta : ndarray of shape (P,)
-        Parameters, changed in place.
-    gradient : ndarray of shape (P,)
-        Gradient of the loss; used up.
-    moments : ndarray of shape (n_moments, P)
-        State of the solver, changed in place.
+        Which row of the embedding table each of the `tokens` is a gradient of; -1: of none.
+    update : Update
     hyper : ndarray of shape (N_HYPER,), float64
         Constants of the step.
-    penalised : ndarray of shape (k, 2), int64
-        Spans ``[start, stop)`` of theta under L2.
 
     Returns
     -------
     norm : float
-        Global norm of the gradient before it is clipped to it.  If it is not finite, nothing has been updated.
+        Global norm of the gradient.
     penalty : float
-        ``L2 / 2 * |theta|^2`` over the spans, before the update.
+        ``L2 / 2 * |theta|^2`` over the penalised spans.
     """
+    gradient = update.gradient
     with np.errstate(over="ignore", invalid="ignore"):
-        penalty = _add_l2(theta, gradient, hyper[L2], penalised)
+        reduce_gradients(grads, gradient)
+        if update.table[1]:
+            embedding_gradients(gradient, update.table, tokens, token_ids)
+        for start, stop in update.frozen:
+            gradient[start:stop] = 0
+        penalty = _add_l2(theta, gradient, hyper[L2], update.penalised)
         if hyper[CLIP_VALUE] > 0:  # an infinite gradient stays infinite: clipping shall not hide a diverging fit
             limit = theta.dtype.type(hyper[CLIP_VALUE])
             np.clip(gradient, -limit, limit, out=gradient, where=np.isfinite(gradient))
-        norm = float(np.sqrt(np.sum(np.square(gradient, dtype=np.float64))))
-        if not np.isfinite(norm):
-            return norm, penalty
-        clipped = 0 < hyper[CLIP_NORM] < norm
-        scale = hyper[CLIP_NORM] / norm if clipped else 1.0
-        _step(solver, theta, gradient * theta.dtype.type(scale), moments, hyper)
-    return norm, penalty
+        return float(np.sqrt(np.sum(np.square(gradient, dtype=np.float64)))), penalty
+
+
+def reduce_gradients(grads: np.ndarray, gradient: np.ndarray) -> None:
+    """Sum the chunks' gradients ``grads (n_chunks, P_dense)`` by a fixed tree into ``gradient[:P_dense]``."""
+    n_chunks, n_dense = grads.shape
+    stride = 1
+    while stride < n_chunks:
+        for i in range(0, n_chunks - stride, 2 * stride):
+            grads[i] += grads[i + stride]
+        stride *= 2
+    gradient[:n_dense] = grads[0]
+
+
+def embedding_gradients(gradient: np.ndarray, table: np.ndarray, tokens: np.ndarray, token_ids: np.ndarray) -> None:
+    """Set the part of `gradient` that belongs to the table ``(offset, V, E)``: each id's tokens, added in their order."""
+    offset, V, E = table
+    rows = gradient[offset : offset + V * E].reshape(V, E)
+    rows[...] = 0
+    real = token_ids >= 0
+    np.add.at(rows, token_ids[real], tokens[: token_ids.size * E].reshape(-1, E)[real])
+
+
+def apply_update(theta: np.ndarray, update: Update, hyper: np.ndarray, norm: float) -> None:
+    """Clipping by `norm`, the global one, then the solver's step (see `tsrnn.backends.solvers`) on theta and moments."""
+    gradient = update.gradient
+    clipped = 0 < hyper[CLIP_NORM] < norm
+    scale = hyper[CLIP_NORM] / norm if clipped else 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        _step(update.solver, theta[: gradient.size], gradient * theta.dtype.type(scale), update.moments, hyper)
 
 
 def _add_l2(theta, gradient, l2, penalised):
