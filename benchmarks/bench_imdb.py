@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -30,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from _imdb_peers import CONTENDERS
 from _peers import limit_threads, usable_cores
+from _results import Results, peak_memory
 
 CELLS = ("bilstm", "lstm", "bigru", "gru")
 HELD_OUT = 0.1
@@ -62,12 +61,6 @@ def run(folder: str, name: str, cell: str, seed: int, rows: str, epochs: int, th
         print(f"  {name} {cell} seed {seed} {rows}: epoch {epoch + 1}, test {found['test'][-1]:.4f}, "
               f"{found['seconds'][-1]:.1f} s", file=sys.stderr, flush=True)
     return {**found, "megabytes": peak_memory()}
-
-
-def peak_memory() -> float:
-    """Largest resident memory of this process so far, in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def chosen(found: dict) -> int:
@@ -114,7 +107,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--against", nargs="*", choices=[name for name in CONTENDERS if name != "tsrnn"], default=[])
     parser.add_argument("--without-tsrnn", action="store_true", help="the others alone")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every run, written after each one")
+    parser.add_argument("--json", metavar="FILE", help="every run, written after each one")
     arguments = parser.parse_args()
     if arguments.epochs < 1:
         parser.error(f"--epochs {arguments.epochs} must be at least 1")
@@ -132,6 +125,7 @@ def main() -> int:
         else:
             print(f"{name} is not installed here and is left out")
     runs: list[dict] = []
+    results = Results("imdb", arguments.json, threads=arguments.threads, epochs=arguments.epochs)
     with tempfile.TemporaryDirectory() as folder:
         in_a_process(prepare, folder)
         for cell in arguments.cells:
@@ -139,8 +133,8 @@ def main() -> int:
                 for rows in arguments.rows:
                     for name in names:
                         runs.append(in_a_process(run, folder, name, cell, seed, rows, arguments.epochs, arguments.threads))
-                        if arguments.json:
-                            arguments.json.write_text(json.dumps(runs, indent=2))
+                        results.document["rows"] = runs
+                        results.write()
     for version in dict.fromkeys(found["version"] for found in runs):
         print(f"{version}, {arguments.threads} threads")
     print(table(runs) if runs else "nothing was run")
