@@ -30,7 +30,7 @@ class Sklearn:
         rows = rng.normal(size=(32, self.X.shape[1])).astype(work.dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one epoch is meant
-            self.model = self.estimator(work.units, max_iter=1, random_state=0).fit(rows, rows[:, 0])
+            self.model = self.estimator(hidden_layer_sizes=work.units, max_iter=1, random_state=0).fit(rows, rows[:, 0])
 
     def infer(self, seconds: float) -> float:
         return timed_calls(lambda: self.model.predict(self.X), seconds)

@@ -18,8 +18,6 @@ import functools
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from pathlib import Path
 
 import _coverage
 import _data
@@ -27,7 +25,7 @@ import _forecasting
 import _m4_tasks
 import _text_tasks
 import numpy as np
-from _results import Result, describe
+from _results import Result, Results
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import root_mean_squared_error as rmse
 
