@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from _peers import timed_calls
@@ -63,15 +65,17 @@ class Tsrnn:
         """The second epoch of a fit: the first one lays out the memory."""
         return self._fit(2).history_["seconds"][-1] / (len(self.X) // self.work.batch)
 
-    def fit_memory(self, work: Work, X: np.ndarray, y: np.ndarray) -> float:
-        """MB by which a fit of these rows, which are in memory already, raises the peak of this process."""
+    def fit_memory(self, work: Work) -> dict[str, float]:
+        """MB of the rows of `work`, and by how much a fit of them raises the peak of this process, which holds them already."""
         from _results import peak_memory
 
-        self.build(work, X[:work.batch], y[:work.batch], work.weights())
-        self.X, self.y = X, y
+        self.build(replace(work, batches=1), *replace(work, batches=1).data(), work.weights())  # code and kernels are there
+        rng, n = np.random.default_rng(0), work.batch * work.batches
+        self.X = rng.standard_normal((n, work.steps, work.features), np.dtype(work.dtype))  # made in place: no peak of its own
+        self.y = rng.standard_normal(n, np.dtype(work.dtype))
         before = peak_memory()
         self._fit(1)
-        return peak_memory() - before
+        return {"data": (self.X.nbytes + self.y.nbytes) / 1e6, "beyond": peak_memory() - before}
 
     def prepare(self, work: Work, X: np.ndarray, weights: dict) -> np.ndarray:
         few = np.arange(max(4, 2 * work.outputs))
@@ -90,8 +94,6 @@ class Tsrnn:
 
     def small_nets(self, X: np.ndarray, y: np.ndarray, settings: dict, n_jobs: int) -> dict:
         """Seconds for a net of its own for each series X (N, n, T, 1), y (N, n); settings: units, epochs, batch."""
-        import time
-
         import tsrnn
 
         model = tsrnn.LSTMRegressor((settings["units"],), batch_size=settings["batch"], max_iter=settings["epochs"], tol=0.0,
