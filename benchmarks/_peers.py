@@ -25,7 +25,7 @@ MODULES = {"tsrnn": ("_peer_tsrnn", "Tsrnn", "tsrnn"), "torch": ("_peer_torch", 
            "keras": ("_peer_keras", "Keras", "keras"), "jax": ("_peer_jax", "Jax", "jax"),
            "sklearn": ("_peer_sklearn", "Sklearn", "sklearn")}
 PACKAGES = {"torch": "torch", "keras": "keras tensorflow", "jax": "jax", "sklearn": "scikit-learn", "tsrnn": "tsrnn"}
-TITLES = {"tsrnn": "tsrnn", "torch": "PyTorch", "keras": "Keras (TensorFlow)", "jax": "JAX", "sklearn": "scikit-learn's MLP"}
+TITLES = {"tsrnn": "tsrnn", "torch": "PyTorch", "keras": "Keras (TensorFlow)", "jax": "JAX", "sklearn": "MLP of scikit-learn (another model)"}
 
 
 def contender(name: str, threads: int):

@@ -112,7 +112,7 @@ class Row:
         for name, turns in self.seconds.items():
             line += f" {name} {duration(statistics.median(turns))} ({duration(min(turns))} - {duration(max(turns))})"
         line += "".join(f"; {name} / tsrnn {ratio:.2f}" for name, ratio in self.ratios().items())
-        return "\n    ".join([line, *map(str, self.checks)])
+        return "\n    ".join([line, *map(str, self.checks), *([self.more["note"]] if "note" in self.more else [])])
 
 
 def duration(seconds: float) -> str:

@@ -73,10 +73,10 @@ def widths(arguments: argparse.Namespace, results: Results) -> None:
         rates = [_arithmetic.training(work, work.data()[0]).done / statistics.median(seconds)
                  for work, seconds in zip(works, found)]
         drop = max(1 - later / earlier for earlier, later in itertools.combinations(rates, 2))
-        row = Row(f"LSTM, {name} from 32 to 256", "widths", more={"sizes": SIZES, "gflops": rates, "largest_drop": drop})
+        row = Row(f"LSTM, {name} from 32 to 256", "widths", more={"sizes": SIZES, "rates": rates, "largest_drop": drop})
+        row.more["note"] = "GFLOP/s: " + ", ".join(f"{name} {size}: {rate:.0f}" for size, rate in zip(SIZES, rates))
         row.checks.append(Check("largest drop of GFLOP/s", drop, DROP_BAR, at_least=False))
         results.add(row)
-        print("    " + ", ".join(f"{name} {size}: {rate:.0f} GFLOP/s" for size, rate in zip(SIZES, rates)))
 
 
 def threads(arguments: argparse.Namespace, results: Results) -> None:
@@ -84,8 +84,8 @@ def threads(arguments: argparse.Namespace, results: Results) -> None:
         one, several = turns([WORKS[name]] * 2, [1, arguments.threads], arguments.pairs, arguments.python)
         ratio = statistics.median(a / b for a, b in zip(one, several))
         row = Row(name, f"1 -> {arguments.threads} threads", {"tsrnn": several}, more={"one_thread": one, "times_as_fast": ratio})
+        row.more["note"] = f"{ratio:.2f} times as fast as with one thread"
         results.add(row)
-        print(f"    {ratio:.2f} times as fast as with one thread")
 
 
 def memory(arguments: argparse.Namespace, results: Results) -> None:
@@ -96,8 +96,8 @@ def memory(arguments: argparse.Namespace, results: Results) -> None:
     growth = (found[-1]["beyond"] - found[0]["beyond"]) / (found[-1]["data"] - found[0]["data"])
     row = Row("LSTM, 4,000 to 64,000 windows", "memory", more={"rows": ROWS, "megabytes": found})
     row.checks.append(Check("growth of memory beyond the data / growth of the data", growth, MEMORY_BAR, at_least=False))
+    row.more["note"] = "MB: " + ", ".join(f"{n:,} rows {m['data']:.0f} and {m['beyond']:.1f} beyond" for n, m in zip(ROWS, found))
     results.add(row)
-    print("    " + ", ".join(f"{n:,} rows: {m['data']:.0f} MB and {m['beyond']:.1f} beyond" for n, m in zip(ROWS, found)))
 
 
 def nets(arguments: argparse.Namespace, results: Results) -> None:
@@ -129,9 +129,9 @@ def nets(arguments: argparse.Namespace, results: Results) -> None:
                                                                  "nets": share * arguments.pairs})
     row.checks.append(Check("times as fast as a PyTorch loop", row.ratios().get("torch"), NETS_BAR))
     row.checks.append(Check(f"times as fast with {arguments.threads} threads as with 1", scale, THREADS_BAR))
+    row.more["note"] = f"ours: {last['tsrnn']['how']}; mean loss of the last epoch: " + ", ".join(
+        f"{name} {found['loss']:.4f} ({found['nets']} nets)" for name, found in last.items())
     results.add(row)
-    print(f"    ours: {last['tsrnn']['how']}; mean loss of the last epoch: "
-          + ", ".join(f"{name} {found['loss']:.4f} ({found['nets']} nets)" for name, found in last.items()))
 
 
 PARTS = {"growth": growth, "widths": widths, "threads": threads, "memory": memory, "nets": nets}
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown := [part for part in arguments.parts if part not in PARTS]:
         parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(PARTS)}")
     limit_threads(arguments.threads)
-    results = Results("scaling", arguments.json, threads=arguments.threads, pairs=arguments.pairs, nets=NETS)
+    results = Results("scaling", arguments.json, threads=arguments.threads, pairs=arguments.pairs, nets=arguments.nets)
     for part in arguments.parts or PARTS:
         PARTS[part](arguments, results)
     return 0

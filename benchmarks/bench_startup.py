@@ -75,7 +75,8 @@ def in_turns(work: str, commands: dict[str, list[str]], times: int) -> Row:
             seconds, megabytes = run(commands[name])
             row.seconds[name].append(seconds)
             memory[name] = max(memory[name], megabytes)
-    row.more["megabytes"] = memory
+    row.more |= {"megabytes": memory,
+                 "note": "peak MB: " + ", ".join(f"{name} {value:.0f}" for name, value in memory.items())}
     return row
 
 
@@ -99,7 +100,6 @@ def main(argv: list[str] | None = None) -> int:
     row.checks.append(Check("seconds of a whole script", statistics.median(row.seconds["tsrnn"]), WHOLE_BAR, at_least=False))
     row.checks.append(Check("PyTorch's script / ours", row.ratios().get("torch"), 1.0))
     results.add(row)
-    print("peak memory, MB:", {name: round(value) for name, value in row.more["megabytes"].items()})
     return 0
 
 
