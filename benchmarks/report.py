@@ -16,7 +16,7 @@ from _peers import TITLES
 from _results import FORMAT, Check, duration
 
 SHARE = "share of the FMA peak"
-FASTEST = "times as fast as the fastest peer"
+RATIOS = ("times as fast as the fastest peer", "times as fast as a PyTorch loop", "PyTorch's script / ours")  # asked of ratios
 # of Okabe and Ito, told apart by all eyes; a contender has the same everywhere
 COLOURS = {"tsrnn": "#0072B2", "torch": "#D55E00", "keras": "#E69F00", "jax": "#009E73", "sklearn": "#999999",
            "keras-jax": "#CC79A7"}
@@ -149,10 +149,10 @@ def draw_ratios(axes, rows: list[dict], peers: list[str]) -> None:
         for y, ratio in places:
             axes.annotate(f"{ratio:.{0 if ratio >= 10 else 1 if ratio >= 1 else 2}f}", (ratio, y), (3 if ratio >= 1 else -3, 0),
                           textcoords="offset points", va="center", ha="left" if ratio >= 1 else "right", fontsize=7)
-    bars = [(y, check["bar"]) for y, row in enumerate(rows) for check in row["checks"] if check["what"] == FASTEST]
+    bars = [(y, check["bar"]) for y, row in enumerate(rows) for check in row["checks"] if check["what"] in RATIOS]
     if bars and peers:
         axes.vlines([bar for _, bar in bars], [y - 0.44 for y, _ in bars], [y + 0.44 for y, _ in bars], color="black",
-                    linestyle=(0, (2, 1)), linewidth=1.6, label="asked, of the fastest", zorder=3)
+                    linestyle=(0, (2, 1)), linewidth=1.6, label="asked, of the fastest there", zorder=3)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     low, high = min([0.9, *values]), max([2.0, *values, *(bar for _, bar in bars)])
