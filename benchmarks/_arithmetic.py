@@ -1,8 +1,8 @@
 """The products of a training step: as they are written down, and as many as have to be done.
 
-Nominal: the forward products of every row and step, three times (backward has two of each).  Done: a distinct token of a chunk is
-projected once, and its gradients are taken once; steps in front at which all rows of a chunk have seen the same tokens are computed
-for one row; nobody asks for the gradient of the values that the network reads.
+Nominal: the forward products of every row and step, three times (backward has two of each). Done: a distinct token of a chunk
+is projected once, and its gradients are taken once; steps in front at which all rows of a chunk have seen the same tokens are
+computed for one row; nobody asks for the gradient of the values that the network reads.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class Jax:
         for hoisted in HOISTED:
             call = jax.jit(lambda weights, x, hoisted=hoisted: self._forward(work, weights, x, hoisted))
             call(weights, x)
-            found.append((timed_calls(lambda: call(weights, x).block_until_ready(), 0.1), call))
+            found.append((timed_calls(lambda call=call: call(weights, x).block_until_ready(), 0.1), call))
         call = min(found, key=lambda pair: pair[0])[1]
         self.call = lambda: call(weights, x).block_until_ready()
         out = call(weights, x)

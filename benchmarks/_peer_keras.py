@@ -48,7 +48,8 @@ class Keras:
             made = [keras.Input((work.steps, work.features), batch_size=n)]
         made += [L.Conv1D(work.filters, 3, padding="same", activation="relu")] if work.filters else []
         for number, units in enumerate(work.units):
-            layer = {"lstm": L.LSTM, "gru": L.GRU}[work.cell](units, return_sequences=number < len(work.units) - 1, unroll=unroll)
+            kind, sequences = {"lstm": L.LSTM, "gru": L.GRU}[work.cell], number < len(work.units) - 1
+            layer = kind(units, return_sequences=sequences, unroll=unroll)
             made.append(L.Bidirectional(layer) if work.bidirectional else layer)
         model = keras.Sequential([*made, L.Dense(work.outputs)])
         model.set_weights(self._weights(work))
@@ -111,7 +112,7 @@ class Keras:
         for option in self._options(work):
             step = self.make(option)
             step(self.X[0], self.y[0])
-            found.append((timed_calls(lambda: step(self.X[0], self.y[0]).numpy(), 0.3), option))
+            found.append((timed_calls(lambda step=step: step(self.X[0], self.y[0]).numpy(), 0.3), option))
         return min(found, key=lambda pair: pair[0])[1]
 
     def _start(self, option: dict) -> None:
@@ -137,7 +138,7 @@ class Keras:
             model = self._model(work, option["unroll"], len(X))
             call = tf.function(lambda x, model=model: model(x, training=False), jit_compile=option["jit"])
             call(x)
-            found.append((timed_calls(lambda: call(x).numpy(), 0.1), call))
+            found.append((timed_calls(lambda call=call: call(x).numpy(), 0.1), call))
         call = min(found, key=lambda pair: pair[0])[1]
         self.call = lambda: call(x).numpy()
         out = call(x)

@@ -25,7 +25,8 @@ MODULES = {"tsrnn": ("_peer_tsrnn", "Tsrnn", "tsrnn"), "torch": ("_peer_torch", 
            "keras": ("_peer_keras", "Keras", "keras"), "jax": ("_peer_jax", "Jax", "jax"),
            "sklearn": ("_peer_sklearn", "Sklearn", "sklearn")}
 PACKAGES = {"torch": "torch", "keras": "keras tensorflow", "jax": "jax", "sklearn": "scikit-learn", "tsrnn": "tsrnn"}
-TITLES = {"tsrnn": "tsrnn", "torch": "PyTorch", "keras": "Keras (TensorFlow)", "jax": "JAX", "sklearn": "MLP of scikit-learn (another model)"}
+TITLES = {"tsrnn": "tsrnn", "torch": "PyTorch", "keras": "Keras (TensorFlow)", "jax": "JAX",
+          "sklearn": "MLP of scikit-learn (another model)"}
 
 
 def contender(name: str, threads: int):
@@ -86,7 +87,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
                      "interpreter that exists")
     arguments.python = {name: path for name, _, path in pairs}
     if not 1 <= arguments.threads <= usable_cores():
-        parser.error(f"--threads {arguments.threads} must be at least 1 and at most {usable_cores()}, the cores of this process")
+        parser.error(f"--threads {arguments.threads} must be 1 to {usable_cores()}, the cores that this process may use")
     for name in [name for name in arguments.against if name not in arguments.known]:
         print(f"{name} has nothing to set against this benchmark and is left out of it")
         arguments.against.remove(name)

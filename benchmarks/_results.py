@@ -160,8 +160,8 @@ def machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        model = next((line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
-                     model)
+        lines = info.read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     versions = {"python": platform.python_version()}
     for name in VERSIONS:
         try:

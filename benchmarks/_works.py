@@ -49,8 +49,8 @@ class Work:
         if ids is not None:
             X, y = ids
             if X.shape[1] != self.steps or len(X) < n or X.max() >= self.vocabulary:
-                raise ValueError(f"{self.name} needs {n} texts of {self.steps} ids below {self.vocabulary}, got {X.shape} up to "
-                                 f"{X.max()}; give other ids, or none.")
+                raise ValueError(f"{self.name} needs {n} texts of {self.steps} ids below {self.vocabulary}, got {X.shape} "
+                                 f"up to {X.max()}; give other ids, or none.")
             return np.ascontiguousarray(X[:n], np.int32), y[:n].astype(self.dtype)
         rank = np.arange(1, self.vocabulary)  # words by Zipf's law, as in texts; 0 is padding
         p = (rank + 2.7) ** -1.15

@@ -1,11 +1,12 @@
-"""Time of inference: this package's `predict`, from NumPy array to NumPy array with all its checks, beside the peers' bare calls.
+"""Time of inference: this package's `predict`, from NumPy array to NumPy array with all its checks, beside the peers' bare
+calls.
 
     python benchmarks/bench_predict.py --against torch,keras,jax,sklearn --python keras=PATH --json predict.json
 
-PyTorch: the module under `inference_mode`, on a tensor of its own; Keras: a `tf.function`, compiled by XLA or not, whichever is faster;
-JAX: jitted.  All have equal weights, and their outputs are compared before anything is timed.  scikit-learn's MLP on the flattened
-window is another model (its outputs are its own) that does the same service.  Processes and turns are those of `bench_training.py`; a
-turn is a quarter of a second.
+PyTorch: the module under `inference_mode`, on a tensor of its own; Keras: a `tf.function`, compiled by XLA or not, whichever is
+faster; JAX: jitted. All have equal weights, and their outputs are compared before anything is timed. scikit-learn's MLP on the
+flattened window is another model (its outputs are its own) that does the same service. Processes and turns are those of
+`bench_training.py`; a turn is a quarter of a second.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ growth   time of an LSTM as steps, rows and batch are doubled twice, as a part o
 widths   GFLOP/s done for 32 to 256 units, and for 32 to 256 features; the largest drop from a smaller size to a larger one
 threads  training steps with one thread and with all
 memory   what a fit takes beyond its data, for 4,000 to 64,000 windows, each in a process of its own
-nets     a network of 16 units for each of 1,000 series (200 windows of 20 values, 30 epochs, batches of 32), with one thread and with
-         all; beside a PyTorch loop over 20 of them, with the number of threads that is faster for it, scaled up
+nets     a network of 16 units for each of 1,000 series (200 windows of 20 values, 30 epochs, batches of 32), with one thread and
+         with all; beside a PyTorch loop over 20 of them, with the number of threads that is faster for it, scaled up
 
 Sizes that are compared are measured in turns, each in a process of its own.
 """
@@ -83,7 +83,8 @@ def threads(arguments: argparse.Namespace, results: Results) -> None:
     for name in THREAD_WORKS:
         one, several = turns([WORKS[name]] * 2, [1, arguments.threads], arguments.pairs, arguments.python)
         ratio = statistics.median(a / b for a, b in zip(one, several))
-        row = Row(name, f"1 -> {arguments.threads} threads", {"tsrnn": several}, more={"one_thread": one, "times_as_fast": ratio})
+        row = Row(name, f"1 -> {arguments.threads} threads", {"tsrnn": several})
+        row.more |= {"one_thread": one, "times_as_fast": ratio}
         row.more["note"] = f"{ratio:.2f} times as fast as with one thread"
         results.add(row)
 
@@ -96,7 +97,8 @@ def memory(arguments: argparse.Namespace, results: Results) -> None:
     growth = (found[-1]["beyond"] - found[0]["beyond"]) / (found[-1]["data"] - found[0]["data"])
     row = Row("LSTM, 4,000 to 64,000 windows", "memory", more={"rows": ROWS, "megabytes": found})
     row.checks.append(Check("growth of memory beyond the data / growth of the data", growth, MEMORY_BAR, at_least=False))
-    row.more["note"] = "MB: " + ", ".join(f"{n:,} rows {m['data']:.0f} and {m['beyond']:.1f} beyond" for n, m in zip(ROWS, found))
+    row.more["note"] = "MB: " + ", ".join(f"{n:,} rows {m['data']:.0f} and {m['beyond']:.1f} beyond"
+                                          for n, m in zip(ROWS, found))
     results.add(row)
 
 
@@ -104,7 +106,8 @@ def nets(arguments: argparse.Namespace, results: Results) -> None:
     """Seconds a network: ours on all threads and on one, and a sample of PyTorch's, in turns."""
     names = ["tsrnn", *arguments.against]
     rng, share = np.random.default_rng(0), max(1, arguments.nets // arguments.pairs)
-    series = np.sin(np.arange(WINDOW + WINDOWS) / rng.uniform(2, 9, (share, 1))) + 0.1 * rng.normal(size=(share, WINDOW + WINDOWS))
+    series = np.sin(np.arange(WINDOW + WINDOWS) / rng.uniform(2, 9, (share, 1)))
+    series += 0.1 * rng.normal(size=series.shape)
     X = np.lib.stride_tricks.sliding_window_view(series[:, :-1], WINDOW, 1)[:, :WINDOWS, :, None].astype(np.float32)
     y, few = series[:, WINDOW:].astype(np.float32), max(1, min(SAMPLE, share) // arguments.pairs)
     workers = start(names, arguments.threads, arguments.python)

@@ -2,10 +2,10 @@
 
     python benchmarks/bench_startup.py --against torch,keras,jax,sklearn --python keras=PATH --json startup.json
 
-A script imports, fits an LSTM of 64 units on 1,000 windows of 60 values for one epoch, and predicts them (`scripts/`).  "cold": with
-an empty kernel cache, which only this package has; "warm": with the cache that the first process has left.  The imports alone are
-timed apart, and so is an interpreter that imports nothing.  Peers take turns; medians, and the peak memory of the process.  Files are in
-the system's cache: every command is run once before it counts.
+A script imports, fits an LSTM of 64 units on 1,000 windows of 60 values for one epoch, and predicts them (`scripts/`). "cold":
+with an empty kernel cache, which only this package has; "warm": with the cache that the first process has left. The imports
+alone are timed apart, and so is an interpreter that imports nothing. Peers take turns; medians, and the peak memory of the
+process. Files are in the system's cache: every command is run once before it counts.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def check_installed(names: list[str], python: dict[str, str]) -> None:
         interpreter = python.get(name, sys.executable)
         if subprocess.run([interpreter, "-c", f"import importlib.util as u; assert u.find_spec({MODULES[name][2]!r})"],
                           stderr=subprocess.DEVNULL, check=False).returncode:
-            raise RuntimeError(f"{name} is not installed for {interpreter}; install it there (pip install {PACKAGES[name]}), or "
-                               f"name an interpreter that has it: --python {name}=PATH")
+            raise RuntimeError(f"{name} is not installed for {interpreter}; install it there (pip install {PACKAGES[name]}), "
+                               f"or name an interpreter that has it: --python {name}=PATH")
 
 
 def cold(python: dict[str, str], times: int) -> Row:

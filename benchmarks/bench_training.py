@@ -5,14 +5,15 @@
     python benchmarks/bench_training.py --against torch mnist-rows lstm-60 --pairs 7
 
 Each contender has a process of its own, pinned to the same cores, and reads its number of threads back; `--python` names the
-interpreter of one that lives in another environment.  They start from equal weights and see equal batches; the losses of the first
-ten steps are compared before anything is timed.  Then turns alternate (A B, B A, ...): a turn is one pass over the work's batches, a
-figure the median of the turns with the smallest and the largest, a ratio the median of the pairs' ratios.  Adam, no clipping;
-PyTorch's is fused and it flushes denormal numbers, Keras' and JAX' steps are compiled in the way that is fastest here.  IMDB works
-read the real reviews where TSRNN_DATA or ../shared/data has them.
+interpreter of one that lives in another environment. They start from equal weights and see equal batches; the losses of the
+first ten steps are compared before anything is timed. Then turns alternate (A B, B A, ...): a turn is one pass over the work's
+batches, a figure the median of the turns with the smallest and the largest, a ratio the median of the pairs' ratios. Adam, no
+clipping; PyTorch's is fused and it flushes denormal numbers, Keras' and JAX' steps are compiled in the way that is fastest
+here. IMDB works read the real reviews where TSRNN_DATA or ../shared/data has them.
 
-GFLOP/s nominal counts the products of the forward pass three times; "done" what is left of them (`_arithmetic.py`), and its share is
-of the FMA peak: what all threads reach at once in a loop of multiply-adds that touches registers only, in the same run.
+GFLOP/s nominal counts the products of the forward pass three times; "done" what is left of them (`_arithmetic.py`), and its
+share is of the FMA peak: what all threads reach at once in a loop of multiply-adds that touches registers only, in the same
+run.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ def rate(row: Row, work: Work, X: np.ndarray, threads: int) -> None:
         row.checks.append(Check("times as fast as the fastest peer", row.fastest(), RATIO_BARS[work.name]))
     if work.name in SHARE_BARS:
         row.checks.append(Check("share of the FMA peak", share, SHARE_BARS[work.name]))
-    print(f"{work.name}: {arithmetic.nominal:.3g} GFLOP nominal, {arithmetic.done:.3g} done; {arithmetic.nominal / seconds:.0f} and "
-          f"{arithmetic.done / seconds:.0f} GFLOP/s; FMA peak {peak:.0f}, product peak {product:.0f}: {share:.0%} of the FMA peak")
+    nominal, done = row.more["gflops"].values()
+    print(f"{work.name}: {arithmetic.nominal:.3g} GFLOP nominal, {arithmetic.done:.3g} done; {nominal:.0f} and {done:.0f} GFLOP/s; "
+          f"FMA peak {peak:.0f}, product peak {product:.0f}: {share:.0%} of the FMA peak")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,9 +88,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--pairs {arguments.pairs} must be at least 1")
     limit_threads(arguments.threads)
     works = [WORKS[name] for name in arguments.works or WORKS]
-    ids = None if arguments.generated or not any(work.vocabulary for work in works) else real_ids()
+    reads_ids = any(work.vocabulary for work in works)
+    ids = real_ids() if reads_ids and not arguments.generated else None
     results = Results("training", arguments.json, threads=arguments.threads, pairs=arguments.pairs,
-                      ids="none" if not any(work.vocabulary for work in works) else "generated" if ids is None else "real reviews")
+                      ids="none" if not reads_ids else "generated" if ids is None else "real reviews")
     print(f"ids: {results.document['settings']['ids']}")
     workers = start(["tsrnn", *arguments.against], arguments.threads, arguments.python)
     try:

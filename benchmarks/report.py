@@ -56,8 +56,8 @@ def markdown(documents: list[dict], picture: str | None = None) -> str:
              "losses of ten steps, largest difference"]
     lines = [*provenance(documents), "", "| " + " | ".join(heads) + " |", "| " + " | ".join(["---"] * len(heads)) + " |"]
     lines += ["| " + " | ".join(cells(row, peers)) + " |" for row in rows]
-    lines += ["", "Medians of the turns, in brackets the median over the pairs of turns of peer / tsrnn. GFLOP/s count the products "
-                  "that have to be done; the peak is that of a loop of multiply-adds on all threads in the same run."]
+    lines += ["", "Medians of the turns, in brackets the median over the pairs of turns of peer / tsrnn. GFLOP/s count the "
+                  "products that have to be done; the peak is that of a loop of multiply-adds on all threads in the same run."]
     return "\n".join(lines + ([f"\n![Speed beside the peers, and share of the peak]({picture})"] if picture else [])) + "\n"
 
 
@@ -165,7 +165,8 @@ def draw_ratios(axes, rows: list[dict], peers: list[str]) -> None:
     if peers:
         handles, labels = axes.get_legend_handles_labels()
         order = sorted(range(len(labels)), key=lambda n: labels[n].startswith("asked"))
-        axes.legend([handles[n] for n in order], [labels[n] for n in order], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(peers) + 1, frameon=False, fontsize=8.5)
+        axes.legend([handles[n] for n in order], [labels[n] for n in order], loc="lower center",
+                    bbox_to_anchor=(0.5, 1.0), ncols=len(peers) + 1, frameon=False, fontsize=8.5)
 
 
 def draw_shares(axes, rows: list[dict]) -> None:

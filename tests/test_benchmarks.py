@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
+PATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def bench(monkeypatch):
 
 def run(script, *arguments):
     """Runs a script as users do (it pins its process to its cores); returns the results that it has written."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run([sys.executable, str(BENCHMARKS / f"{script}.py"), *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": path}, timeout=300, check=False)
+    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *map(str, arguments)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": PATH}, capture_output=True, text=True, timeout=300,
+                          check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return json.loads(arguments[-1].read_text(encoding="utf-8"))
 
@@ -42,7 +43,8 @@ def test_training(tmp_path):
 
 
 def test_predict(tmp_path):
-    found = run("bench_predict", "one-window", "--against", "sklearn", "--pairs", 2, "--seconds", 0.01, "--json", tmp_path / "a.json")
+    found = run("bench_predict", "one-window", "--against", "sklearn", "--pairs", 2, "--seconds", 0.01,
+                "--json", tmp_path / "a.json")
     (row,) = found["rows"]
     assert set(row["seconds"]) == {"tsrnn", "sklearn"} and row["ratios"]["sklearn"] > 0
     assert row["checks"][0]["value"] is None, "PyTorch was not asked"
@@ -90,7 +92,7 @@ def test_growth_widths_threads_and_memory(bench, monkeypatch, tmp_path):
 
 def test_memory_of_a_fit(bench):
     work = bench("_works").WORKS["tiny"]
-    with bench("_worker").Worker("tsrnn", 1, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])) as worker:
+    with bench("_worker").Worker("tsrnn", 1, PYTHONPATH=PATH) as worker:
         found = worker.fit_memory(work)
         assert found["data"] == pytest.approx(1024 * 12e-6) and found["beyond"] >= 0
         with pytest.raises(RuntimeError, match="tsrnn failed in its process:(.|\n)*no_such_method"):
@@ -114,7 +116,7 @@ def test_peers_train_and_predict_the_same(peer, bench):
         y = (np.arange(16) % 3).astype(work.dtype) if work.outputs > 1 else y
         curves, outputs = {}, {}
         for name in ("tsrnn", peer):
-            with worker.Worker(name, 1, PYTHONPATH=str(ROOT)) as one:
+            with worker.Worker(name, 1, PYTHONPATH=PATH) as one:
                 one.build(work, X, y, work.weights())
                 curves[name] = one.curve(1 if peer == "keras" and work.vocabulary else 5)  # its Adam squares tokens one by one
                 outputs[name] = one.prepare(work, X, work.weights())
@@ -144,7 +146,8 @@ def test_the_peak_is_a_loop_of_vector_instructions(bench):
     assert peak.fma_peak("float32", 1, turns=1) > 0
     assembly = next(iter(peak._loop.inspect_asm().values()))
     if "+fma" in peak._FEATURES:
-        assert assembly.count("vfmadd") == peak.CHAINS and "(%rsp)" not in assembly.partition("vfmadd")[2].rpartition("vfmadd")[0]
+        loop = assembly.partition("vfmadd")[2].rpartition("vfmadd")[0]
+        assert assembly.count("vfmadd") == peak.CHAINS and "(%rsp)" not in loop
 
 
 def test_options(bench, capsys):
@@ -159,7 +162,8 @@ def test_options(bench, capsys):
     assert found.against == ["torch"] and found.python == {"torch": sys.executable}
     assert "sklearn has nothing to set against this benchmark" in capsys.readouterr().out
     for wrong, told in ((["--against", "theano"], "theano is unknown; use some of torch, keras, jax, sklearn"),
-                        (["--python", "torch=/nowhere/python"], "an interpreter that exists"), (["--threads", "0"], "at least 1")):
+                        (["--python", "torch=/nowhere/python"], "an interpreter that exists"),
+                        (["--threads", "0"], "must be 1 to")):
         with pytest.raises(SystemExit):
             parsed(*wrong)
         assert told in capsys.readouterr().err
