@@ -7,7 +7,7 @@ growth   time of an LSTM as steps, rows and batch are doubled twice, as a part o
 widths   GFLOP/s done for 32 to 256 units, and for 32 to 256 features; the largest drop from a smaller size to a larger one
 threads  training steps with one thread and with all
 memory   what a fit takes beyond its data, for 4,000 to 64,000 windows, each in a process of its own
-nets     a network of 16 units for each of 1,000 series (200 windows of 20 values, 30 epochs, batches of 32), with one thread and
+nets     a net of 16 units for each of 1,000 series (200 windows of 20 values, 30 epochs, batches of 32), with one thread and
          with all; beside a PyTorch loop over 20 of them, with the number of threads that is faster for it, scaled up
 
 Sizes that are compared are measured in turns, each in a process of its own.

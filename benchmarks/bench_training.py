@@ -71,8 +71,8 @@ def rate(row: Row, work: Work, X: np.ndarray, threads: int) -> None:
     if work.name in SHARE_BARS:
         row.checks.append(Check("share of the FMA peak", share, SHARE_BARS[work.name]))
     nominal, done = row.more["gflops"].values()
-    print(f"{work.name}: {arithmetic.nominal:.3g} GFLOP nominal, {arithmetic.done:.3g} done; {nominal:.0f} and {done:.0f} GFLOP/s; "
-          f"FMA peak {peak:.0f}, product peak {product:.0f}: {share:.0%} of the FMA peak")
+    print(f"{work.name}: {arithmetic.nominal:.3g} GFLOP nominal, {arithmetic.done:.3g} done; {nominal:.0f} and {done:.0f} "
+          f"GFLOP/s; FMA peak {peak:.0f}, product peak {product:.0f}: {share:.0%} of the FMA peak")
 
 
 def main(argv: list[str] | None = None) -> int:
