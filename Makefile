@@ -4,6 +4,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 VENV ?= .venv
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
+# of the speed benchmarks, for instance PEERS="--against torch,keras --python keras=/path/to/python"
+PEERS ?=
+RESULTS ?= results
 
 .PHONY: help demo test lint bench clean
 
@@ -11,7 +14,7 @@ help:
 	@echo "make demo   backtest and forecast the embedded prices: tables, backtest.png, forecast.png"
 	@echo "make test   the whole test suite"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  the benchmarks"
+	@echo "make bench  the speed benchmarks: results/*.json, results/speed.md and its picture; PEERS=... adds others"
 	@echo "make clean  delete the virtual environment and what tools left behind"
 
 demo: $(VENV)/.demo
@@ -26,7 +29,9 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	for what in training predict startup scaling; do \
+		$(BIN)/python benchmarks/bench_$$what.py $(PEERS) --json $(RESULTS)/$$what.json || exit 1; done
+	$(BIN)/python benchmarks/report.py $(addprefix $(RESULTS)/,training.json predict.json startup.json scaling.json) --out $(RESULTS)/speed.md
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer was found; install one or name it: make PYTHON=/path/to/python"; exit 1; }

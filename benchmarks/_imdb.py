@@ -18,14 +18,16 @@ def imdb() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
     The training part is shuffled, the same way every time.
     """
+    return *reviews("train"), *reviews("test")
+
+
+def reviews(subset: str) -> tuple[np.ndarray, np.ndarray]:
+    """X (25000, 200) int32 and y (25000,) int64 of one part: "train" or "test"."""
     folder = data_folder() / "imdb"
-    parts = []
-    for subset in ("train", "test"):
-        reviews, target = fetch_imdb(subset, as_ids=True, num_words=NUM_WORDS, source=folder, return_X_y=True,
-                                     word_index=folder / "keras_imdb_word_index.json.gz")
-        lengths = np.array([len(review) for review in reviews])
-        parts += [vocabulary.pad(vocabulary.Encoded(np.concatenate(reviews), lengths), MAXLEN), target]
-    return tuple(parts)
+    ids, target = fetch_imdb(subset, as_ids=True, num_words=NUM_WORDS, source=folder, return_X_y=True,
+                             word_index=folder / "keras_imdb_word_index.json.gz")
+    lengths = np.array([len(review) for review in ids])
+    return vocabulary.pad(vocabulary.Encoded(np.concatenate(ids), lengths), MAXLEN), target
 
 
 def from_keras(weights: Sequence[np.ndarray], cell: str = "lstm") -> dict[str, np.ndarray]:

@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from pathlib import Path
 
 import _coverage
 import _data
@@ -28,7 +25,7 @@ import _forecasting
 import _m4_tasks
 import _text_tasks
 import numpy as np
-from _results import Result, describe
+from _results import Result, Results
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import root_mean_squared_error as rmse
 
@@ -130,7 +127,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Accuracy on real data.")
     parser.add_argument("tasks", nargs="*", metavar="task", help=f"{', '.join(TASKS)}; default all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     arguments = parser.parse_args()
     if unknown := [task for task in arguments.tasks if task not in TASKS]:
         parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(TASKS)}")
@@ -139,15 +136,12 @@ def main() -> int:
     except FileNotFoundError as error:
         print(f"skipped: {error}")
         return 0
-    results = []
+    results = Results("accuracy", arguments.json, seeds=arguments.seeds)
     for task in arguments.tasks or TASKS:
         found = TASKS[task](arguments.seeds)
         for result in found if isinstance(found, list) else [found]:
-            results.append(result)
-            print(describe(result), flush=True)
-        if arguments.json:
-            arguments.json.write_text(json.dumps([asdict(r) | {"mean": r.mean, "passed": r.passed} for r in results], indent=2))
-    return not all(result.passed for result in results)
+            results.add(result)
+    return not all(row["passed"] for row in results.document["rows"])
 
 
 if __name__ == "__main__":

@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -30,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from _imdb_peers import CONTENDERS
 from _peers import limit_threads, usable_cores
+from _results import Check, Results, Row, peak_memory
 
 CELLS = ("bilstm", "lstm", "bigru", "gru")
 HELD_OUT = 0.1
@@ -64,12 +63,6 @@ def run(folder: str, name: str, cell: str, seed: int, rows: str, epochs: int, th
     return {**found, "megabytes": peak_memory()}
 
 
-def peak_memory() -> float:
-    """Largest resident memory of this process so far, in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
 def chosen(found: dict) -> int:
     """The epoch, from 0, that the validation part chooses."""
     return int(np.argmax(found["validation"]))
@@ -95,6 +88,25 @@ def describe(runs: list[dict]) -> str:
     return f"{head}{tail}  {np.mean([value for _, value in picks]):.4f} ({singles})"
 
 
+def rows(runs: list[dict]) -> list[Row]:
+    """Seconds of an epoch and peak memory, a row a cell; contenders' turns are the epochs of all runs but each first one."""
+    made = []
+    for cell in dict.fromkeys(found["cell"] for found in runs):
+        these = [found for found in runs if found["cell"] == cell]
+        row = Row(f"IMDB, {cell}", "epoch", more={"runs": these, "megabytes": {}})
+        for name in dict.fromkeys(found["contender"] for found in these):
+            mine = [found for found in these if found["contender"] == name]
+            row.seconds[name] = [value for found in mine for value in found["seconds"][1:] or found["seconds"]]
+            row.more["megabytes"][name] = max(found["megabytes"] for found in mine)
+        row.more["note"] = "peak MB: " + ", ".join(f"{name} {value:.0f}" for name, value in row.more["megabytes"].items())
+        theirs = [value for name, value in row.more["megabytes"].items() if name != "tsrnn"]
+        if "tsrnn" in row.seconds:
+            row.checks.append(Check("peak memory of the smallest peer / ours",
+                                    min(theirs) / row.more["megabytes"]["tsrnn"] if theirs else None, 1.0))
+        made.append(row)
+    return made
+
+
 def table(runs: list[dict]) -> str:
     """All rows; runs of one kind are neighbours, whatever the order in which they were made."""
     lines = ["contender cell rows | seconds an epoch (smallest - largest) | peak MB (before training) | test accuracy, mean of "
@@ -114,7 +126,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--against", nargs="*", choices=[name for name in CONTENDERS if name != "tsrnn"], default=[])
     parser.add_argument("--without-tsrnn", action="store_true", help="the others alone")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every run, written after each one")
+    parser.add_argument("--json", metavar="FILE", help="every run, written after each one")
     arguments = parser.parse_args()
     if arguments.epochs < 1:
         parser.error(f"--epochs {arguments.epochs} must be at least 1")
@@ -132,6 +144,7 @@ def main() -> int:
         else:
             print(f"{name} is not installed here and is left out")
     runs: list[dict] = []
+    results = Results("imdb", arguments.json, threads=arguments.threads, epochs=arguments.epochs)
     with tempfile.TemporaryDirectory() as folder:
         in_a_process(prepare, folder)
         for cell in arguments.cells:
@@ -139,11 +152,14 @@ def main() -> int:
                 for rows in arguments.rows:
                     for name in names:
                         runs.append(in_a_process(run, folder, name, cell, seed, rows, arguments.epochs, arguments.threads))
-                        if arguments.json:
-                            arguments.json.write_text(json.dumps(runs, indent=2))
+                        results.document["runs"] = runs
+                        results.write()
     for version in dict.fromkeys(found["version"] for found in runs):
         print(f"{version}, {arguments.threads} threads")
     print(table(runs) if runs else "nothing was run")
+    del results.document["runs"]
+    for row in rows(runs):
+        results.add(row)
     return 0
 
 

@@ -1,154 +1,108 @@
-"""Time of a training step, beside PyTorch where it is installed.
+"""Time of a training step, beside PyTorch, Keras on TensorFlow and JAX.
 
     python benchmarks/bench_training.py                               # this package alone, all works
-    python benchmarks/bench_training.py --against torch mnist-rows lstm-60 --pairs 7 --json times.json
+    python benchmarks/bench_training.py --against torch,keras,jax --python keras=PATH --python jax=PATH --json training.json
+    python benchmarks/bench_training.py --against torch mnist-rows lstm-60 --pairs 7
 
-Each contender has a process of its own, pinned to the same cores, and reads its number of threads back.  They start from
-equal weights and see equal batches; the losses of the first ten steps are compared before anything is timed.  Then turns
-alternate (A B, B A, ...): a turn is one pass over the work's batches, a figure the median of the turns with the smallest and
-the largest, the ratio the median of the pairs' ratios.  Fused Adam, float32, no clipping.  GFLOP/s counts the products of the
-forward pass three times; its share is of what the kernels' product reaches with its operands in the cache, in the same run.
-Import, first step with an empty kernel cache, and first step in a later process are timed apart, on the work mnist-rows.
+Each contender has a process of its own, pinned to the same cores, and reads its number of threads back; `--python` names the
+interpreter of one that lives in another environment. They start from equal weights and see equal batches; the losses of the
+first ten steps are compared before anything is timed. Then turns alternate (A B, B A, ...): a turn is one pass over the work's
+batches, a figure the median of the turns with the smallest and the largest, a ratio the median of the pairs' ratios. Adam, no
+clipping; PyTorch's is fused and it flushes denormal numbers, Keras' and JAX' steps are compiled in the way that is fastest
+here. IMDB works read the real reviews where TSRNN_DATA or ../shared/data has them.
+
+GFLOP/s nominal counts the products of the forward pass three times; "done" what is left of them (`_arithmetic.py`), and its
+share is of the FMA peak: what all threads reach at once in a loop of multiply-adds that touches registers only, in the same
+run.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
-from _peers import CONTENDERS, WORKS, limit_threads, usable_cores
+import _arithmetic
+import _peak
+import numpy as np
+from _peers import add_options, limit_threads, parse
+from _results import Check, Results, Row
+from _worker import Worker, start, stop
+from _works import RATIO_BARS, SHARE_BARS, WORKS, Work, real_ids
 
-STARTUP_WORK = "mnist-rows"
-
-
-class Worker:
-    """A contender in a process of its own; attribute calls go there and back."""
-
-    def __init__(self, name: str, threads: int, cache: str | None = None):
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, name, threads, cache), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.about = self.connection.recv()
-
-    def __getattr__(self, method: str):
-        def call(*arguments):
-            self.connection.send((method, arguments))
-            return self.connection.recv()
-
-        return call
-
-    def close(self) -> None:
-        self.connection.send(None)
-        self.process.join()
+PEERS = ("torch", "keras", "jax")
+STEPS = 10  # whose losses are compared
 
 
-def serve(connection, name: str, threads: int, cache: str | None) -> None:
-    """What a worker does: imports, says who it is, and answers calls until it gets None."""
-    if cache is not None:
-        os.environ["TSRNN_CACHE_DIR"] = cache
-    cores = limit_threads(threads)
-    started = time.perf_counter()
-    contender = CONTENDERS[name](threads)
-    connection.send({"import_seconds": time.perf_counter() - started, "cores": cores, **contender.describe()})
-    while (request := connection.recv()) is not None:
-        method, arguments = request
-        connection.send(getattr(contender, method)(*arguments))
-
-
-def first_step(name: str, threads: int, cache: str, weights: dict | None) -> tuple[float, float, dict]:
-    """Seconds of the import and of the first step in a fresh process, and the weights."""
-    worker = Worker(name, threads, cache)
-    started = time.perf_counter()
-    weights = worker.build(WORKS[STARTUP_WORK], weights).get("weights", weights)
-    worker.curve(1)
-    seconds = time.perf_counter() - started
-    worker.close()
-    return worker.about["import_seconds"], seconds, weights
-
-
-def startup(names: list[str], threads: int) -> dict:
-    """Import, first step cold and first step warm; only this package compiles, and keeps what it has compiled."""
-    found, weights = {}, None
-    with tempfile.TemporaryDirectory() as cache:
-        for name in names:
-            _, cold, weights = first_step(name, threads, cache, weights)
-            seconds, warm, weights = first_step(name, threads, cache, weights)
-            found[name] = {"import": seconds, "first_step_cold": cold, "first_step_warm": warm}
-            print(f"{name:6} import after NumPy {seconds:.2f} s; first step {cold:.2f} s, in a later process {warm:.2f} s")
-    return found
-
-
-def measure(work, workers: dict[str, Worker], pairs: int) -> dict:
+def measure(work: Work, data: tuple[np.ndarray, np.ndarray], workers: dict[str, Worker], pairs: int) -> Row:
     """Losses and seconds a step of one work for all contenders."""
-    ours = workers["tsrnn"].build(work, None)
+    weights, how = work.weights(), {}
     for name, worker in workers.items():
-        if name != "tsrnn":
-            worker.build(work, ours["weights"])
-    losses = {name: worker.curve(10) for name, worker in workers.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
+        how[name] = worker.build(work, *data, weights).get("how", "")
+    losses = {name: worker.curve(STEPS) for name, worker in workers.items()}
+    curves = {name: f"{curve[0]:.5f} -> {curve[-1]:.5f}, differs by {difference(losses['tsrnn'], curve):.0e}"
+              for name, curve in losses.items()}
+    print(f"{work.name}: losses of {STEPS} steps: {curves}", flush=True)
+    row = Row(work.name, "training step", {name: [] for name in workers}, more={"losses": losses, "how": how})
     for name in workers:
         workers[name].epoch()  # warm caches and memory
     for pair in range(pairs):
         for name in list(workers)[::1 if pair % 2 == 0 else -1]:
             time.sleep(0.05)  # the other's idle threads have stopped spinning by then
-            seconds[name].append(workers[name].epoch())
-    return {"gflop": ours["gflop"], "losses": losses, "seconds": seconds, "peak": workers["tsrnn"].product_peak()}
-
-
-def describe(work, found: dict) -> str:
-    """A row of the table."""
-    row = f"{work.name:16}"
-    for times in found["seconds"].values():
-        unit, name = (1e3, "ms") if statistics.median(times) > 1e-3 else (1e6, "µs")
-        row += f" {unit * statistics.median(times):8.2f} ({unit * min(times):.2f} - {unit * max(times):.2f}) {name}"
-    ours = found["seconds"]["tsrnn"]
-    rate = found["gflop"] / statistics.median(ours)
-    row += f"  {rate:5.0f} GFLOP/s = {rate / found['peak']:4.0%} of {found['peak']:.0f}"
-    curves = list(found["losses"].values())
-    row += f"  loss {curves[0][0]:.5f} -> {curves[0][-1]:.5f}"
-    for name, theirs in found["seconds"].items():
-        if name != "tsrnn":
-            ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-            difference = max(abs(a - b) / abs(a) for a, b in zip(curves[0], found["losses"][name], strict=True))
-            row += f" (differs {difference:.0e})  {name} / tsrnn {ratio:.2f}"
+            row.seconds[name].append(workers[name].epoch())
     return row
 
 
-def main() -> int:
+def difference(ours: list[float], theirs: list[float]) -> float:
+    """The largest difference of two curves, as a part of ours."""
+    return max(abs(a - b) / max(abs(a), 1e-12) for a, b in zip(ours, theirs))
+
+
+def rate(row: Row, work: Work, X: np.ndarray, threads: int) -> None:
+    """Adds GFLOP/s, the peaks, and what is asked."""
+    arithmetic, seconds = _arithmetic.training(work, X), statistics.median(row.seconds["tsrnn"])
+    peak, product = _peak.fma_peak(work.dtype, threads), _peak.product_peak(work.dtype, threads)
+    share = arithmetic.done / seconds / peak
+    row.more |= {"gflop": arithmetic._asdict(), "gflops": {"nominal": arithmetic.nominal / seconds,
+                                                           "done": arithmetic.done / seconds},
+                 "fma_peak": peak, "product_peak": product, "share": share}
+    if work.name in RATIO_BARS:
+        row.checks.append(Check("times as fast as the fastest peer", row.fastest(), RATIO_BARS[work.name]))
+    if work.name in SHARE_BARS:
+        row.checks.append(Check("share of the FMA peak", share, SHARE_BARS[work.name]))
+    nominal, done = row.more["gflops"].values()
+    print(f"{work.name}: {arithmetic.nominal:.3g} GFLOP nominal, {arithmetic.done:.3g} done; {nominal:.0f} and {done:.0f} "
+          f"GFLOP/s; FMA peak {peak:.0f}, product peak {product:.0f}: {share:.0%} of the FMA peak")
+
+
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time of a training step.")
     parser.add_argument("works", nargs="*", metavar="work", help=f"{', '.join(WORKS)}; default all")
-    parser.add_argument("--against", choices=[name for name in CONTENDERS if name != "tsrnn"])
-    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--pairs", type=int, default=5, help="turns of each contender")
-    parser.add_argument("--no-startup", action="store_true", help="leave out import and first steps (about a minute)")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    arguments = parser.parse_args()
+    parser.add_argument("--generated", action="store_true", help="generated ids, even where the real reviews are at hand")
+    add_options(parser, PEERS)
+    arguments = parse(parser, argv)
     if unknown := [work for work in arguments.works if work not in WORKS]:
         parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(WORKS)}")
-    if hasattr(os, "getloadavg"):
-        print(f"load of the machine before: {os.getloadavg()[0]:.1f} (where it is not near 0, times are no use)")
-    names = ["tsrnn"] + ([arguments.against] if arguments.against else [])
-    report: dict = {"startup": {} if arguments.no_startup else startup(names, arguments.threads), "works": {}}
-    workers = {name: Worker(name, arguments.threads) for name in names}
-    report["contenders"] = {name: worker.about for name, worker in workers.items()}
-    for name, about in report["contenders"].items():
-        print(f"{name:6} {about['version']}, {about['threads']} threads on {about['cores']} cores")
-    print("median time of a step (smallest - largest turn)", " | ".join(names))
-    for name in arguments.works or WORKS:
-        report["works"][name] = measure(WORKS[name], workers, arguments.pairs)
-        print(describe(WORKS[name], report["works"][name]), flush=True)
-        if arguments.json:
-            arguments.json.write_text(json.dumps(report, indent=2))
-    for worker in workers.values():
-        worker.close()
+    if arguments.pairs < 1:
+        parser.error(f"--pairs {arguments.pairs} must be at least 1")
+    limit_threads(arguments.threads)
+    works = [WORKS[name] for name in arguments.works or WORKS]
+    reads_ids = any(work.vocabulary for work in works)
+    ids = real_ids() if reads_ids and not arguments.generated else None
+    results = Results("training", arguments.json, threads=arguments.threads, pairs=arguments.pairs,
+                      ids="none" if not reads_ids else "generated" if ids is None else "real reviews")
+    print(f"ids: {results.document['settings']['ids']}")
+    workers = start(["tsrnn", *arguments.against], arguments.threads, arguments.python)
+    try:
+        results.contenders({name: worker.about for name, worker in workers.items()})
+        for work in works:
+            data = work.data(ids if work.vocabulary else None)
+            row = measure(work, data, workers, arguments.pairs)
+            rate(row, work, data[0], arguments.threads)
+            results.add(row)
+    finally:
+        stop(workers)
     return 0
 
 
