@@ -300,7 +300,7 @@ def test_operations_and_columns_are_numbered_without_gaps():
            c.MASK_OUT, c.PARAM, c.PACK, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.LD, c.COL, c.REVERSE, c.SEQUENCE,
            c.CODE, c.KERNEL, c.PAD, c.STREAM, c.OPTION, c.ACT, c.SLOTS, c.TABLE, c.VOCABULARY,
            c.KEEP, c.STEP, c.SLICE, c.SLICE_STEPS]
-    assert row == list(range(c.N_COLUMNS))
+    assert row == list(range(c.ADDRESSES)) and c.ADDRESSES < c.N_COLUMNS
     assert [cell.code for cell in c.CELLS] == list(range(len(c.CELLS)))
 
 

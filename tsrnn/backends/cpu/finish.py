@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tsrnn.backends.contract import BLOCK
-from tsrnn.backends.cpu.jit import inner
+from tsrnn.backends.cpu.jit import inner, jit
 from tsrnn.backends.solvers import (
     ADAM,
     ADAMW,
@@ -33,7 +33,7 @@ from tsrnn.backends.solvers import (
 LANES = 64    # accumulators of a sum of squares, enough to hide the latency of an addition at any vector width
 
 
-@inner
+@jit
 def finish_gradient(theta, grads, tokens, token_ids, update, hyper, thread, n_threads):
     """A thread's blocks of the gradient: ``grads (n_chunks, n_dense)`` and `tokens` summed, frozen spans, L2, clipping.
 
@@ -61,7 +61,7 @@ def finish_gradient(theta, grads, tokens, token_ids, update, hyper, thread, n_th
             _regularise(theta, first, last, update, hyper, lanes, update.squares[block])
 
 
-@inner
+@jit
 def norm_and_penalty(squares, l2):
     """The gradient's norm, and the L2 penalty."""
     total = penalised = 0.0
@@ -71,7 +71,7 @@ def norm_and_penalty(squares, l2):
     return np.sqrt(total), 0.5 * l2 * penalised
 
 
-@inner
+@jit
 def apply_update(theta, n_dense, update, hyper, norm, thread, n_threads):
     """A thread's blocks of the solver's step, the gradient clipped by its norm."""
     scale, solver, gradient, moments = 1.0, update.solver, update.gradient, update.moments

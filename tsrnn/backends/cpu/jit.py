@@ -103,7 +103,10 @@ def jit(function: Callable | None = None, **options: Any) -> Any:
 
 
 def inner(function: Callable) -> Any:
-    """Decorate what only kernels call: `jit` without the wrapper for Python, which takes long where an argument is a chunk."""
+    """Decorate what only kernels call: `jit` without the wrapper for Python, which takes long where an argument is a chunk.
+
+    There is nothing that Python could call: it would crash.
+    """
     return jit(function, no_cpython_wrapper=True)
 
 
