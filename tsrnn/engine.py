@@ -84,9 +84,12 @@ class Batches(NamedTuple):
     weights: np.ndarray  # (n_batches,) sum of its weights
     steps: np.ndarray    # (n_batches,) steps of its longest sample
     masked: np.ndarray   # (n_batches,) whether its samples differ in length
+    alike: bool          # whether all have one plan
 
     def same_plan(self, first: int) -> int:
         """The first batch behind `first` that has another plan, or the number of batches."""
+        if self.alike:
+            return len(self.steps)
         other = (self.steps[first:] != self.steps[first]) | (self.masked[first:] != self.masked[first])
         return first + int(other.argmax()) if other.any() else len(self.steps)
 
@@ -130,6 +133,7 @@ class Engine:
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
         self._longest = 0
         self._steps: int | None = None
+        self._cut: tuple | None = None  # where the batches of an epoch begin and end, and their numbers
         self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
         self._params = c.Params(theta, np.zeros(1, self.dtype), np.zeros((0, 0), self.dtype))
         self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype), np.zeros(1, np.int32))
@@ -146,20 +150,27 @@ class Engine:
     def batches(self, data: c.Data, order: np.ndarray, batch_size: int) -> Batches:
         """The samples `order` cut into batches; within a batch of token ids the longest come first: its order means nothing."""
         self._look_at(data)
-        n = len(order)
-        firsts = np.arange(0, n, batch_size)
+        cut = self._cut
+        if cut is None or cut[0] != (len(order), batch_size):
+            firsts = np.arange(0, len(order), batch_size)
+            bounds = np.stack([firsts, np.minimum(firsts + batch_size, len(order))], axis=1)
+            self._cut = cut = ((len(order), batch_size), bounds, np.arange(1, len(firsts) + 1))
+        bounds, numbers = cut[1:]
+        firsts = bounds[:, 0]
         weights = np.add.reduceat(data.totals[order], firsts)
         if self._real is not None:
-            order = order[np.lexsort((-self._real[order], np.arange(n) // batch_size))]
+            order = order[np.lexsort((-self._real[order], np.arange(len(order)) // batch_size))]
         if self._steps is None:
             lengths = data.lengths[order]
             steps = np.maximum.reduceat(lengths, firsts)
             masked = np.minimum.reduceat(lengths, firsts) < steps
         else:
             steps, masked = np.full(len(firsts), self._steps), np.zeros(len(firsts), bool)
-        counts = np.flatnonzero(weights > 0)
-        bounds = np.stack([firsts, np.minimum(firsts + batch_size, n)], axis=1)[counts]
-        return Batches(order, bounds, counts + 1, weights[counts], steps[counts], masked[counts])
+        batches = Batches(order, bounds, numbers, weights, steps, masked, self._steps is not None)
+        if weights.min() > 0:
+            return batches
+        counts = weights > 0
+        return Batches(order, *(column[counts] for column in batches[1:6]), batches.alike)
 
     def update(self, solver: int, gradient: np.ndarray, moments: np.ndarray) -> c.Update:
         """What a step's end works on; `gradient (n_trained,)` and `moments (n_moments, n_trained)` are used in place."""
@@ -185,7 +196,7 @@ class Engine:
         lowered = self.network.lower(int(batches.steps[first]), self.dtype, train=True,
                                      masked=bool(batches.masked[first]) or self.network.mask_zero)
         n_threads, rows = 1, np.empty(len(sizes), np.int64)
-        for size in np.unique(sizes).tolist():
+        for size in set(sizes.tolist()):
             rows[sizes == size] = c.chunk_rows(size)
             n_threads = max(n_threads, self._room(lowered, size, c.chunk_rows(size), train=True)[1])
         steps = c.Steps(batches.order[start:end], bounds, rows, key, hyper, np.zeros((len(hyper), 3)))

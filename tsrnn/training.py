@@ -22,6 +22,7 @@ from tsrnn.progress import Progress
 
 INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`
 SLICE_SECONDS = 0.05  # of training in one call: Ctrl-C and the progress bar wait that long
+NO_KEY = np.zeros(2, np.uint32)  # of a network that draws no masks
 EXPLODED = 1000.0  # times what no network need exceed, see `Guard`: no accident any more
 
 
@@ -169,6 +170,7 @@ class Trainer:
         if state.moments is None:
             state.moments, state.n_steps = np.zeros((solver.n_moments, n_trained), dtype), 0
         self.update = engine.update(solver.code, aligned_zeros(n_trained, dtype), state.moments)
+        self.drops = engine.network.lower(n_steps(data), state.theta.dtype, train=True, masked=True).plan.rates.any()
         self.pace = 1  # steps that the next call may make
         self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(
@@ -266,8 +268,10 @@ def train_steps(trainer: Trainer, data: c.Data, batches: Batches, first: int, st
     """
     engine, state = trainer.engine, trainer.state
     weights = batches.weights[first:stop]
-    hyper = np.tile(trainer.hyper, (len(weights), 1))
-    hyper[:, optimizers.L2] = trainer.settings.alpha / weights
+    hyper = np.empty((len(weights), len(trainer.hyper)))
+    hyper[:] = trainer.hyper
+    if trainer.settings.alpha:
+        hyper[:, optimizers.L2] = trainer.settings.alpha / weights
     optimizers.start_steps(hyper, state.n_steps + 1, rate)
     started, done = time.perf_counter(), 0
     try:
@@ -276,7 +280,7 @@ def train_steps(trainer: Trainer, data: c.Data, batches: Batches, first: int, st
         done = engine.take_done()
         state.n_steps += done
     trainer.observe(len(weights), time.perf_counter() - started)
-    losses[:, 0] += losses[:, 2] * weights
+    losses[:, 0] += losses[:, 2] * weights  # the penalty
     losses[:, 2] = weights
     return losses[:done]
 
@@ -307,7 +311,8 @@ def _pass(trainer: Trainer, rate: float) -> tuple[float, float, float]:
     """A training step a batch; returns sum of w l (with L2), of w for right answers, and of w."""
     state, settings, progress = trainer.state, trainer.settings, trainer.progress
     trainer.hyper[optimizers.LR] = rate
-    epoch_key, before, loss, right, total = c.random_key(settings.seed, state.n_epochs), 0, 0.0, 0.0, 0.0
+    epoch_key = c.random_key(settings.seed, state.n_epochs) if trainer.drops else NO_KEY
+    before, loss, right, total = 0, 0.0, 0.0, 0.0
     for part, (data, order) in enumerate(parts(trainer.data, trainer.order(), settings.batch_size)):
         key = epoch_key
         if part:  # its samples have the numbers of the first part's, and must not have their masks

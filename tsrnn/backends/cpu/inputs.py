@@ -13,19 +13,15 @@ def gather(row, rate, chunk):
     """Samples → Y (T, B, F), zeros behind their length."""
     B, samples, mem, mask = chunk.B, chunk.samples, chunk.scratch.mem, chunk.scratch.mask
     values, starts, lengths = chunk.data.values, chunk.data.starts, chunk.data.lengths
-    T, F = row[c.T_OUT], row[c.F_OUT]
+    T, F, zero = row[c.T_OUT], row[c.F_OUT], mem.dtype.type(0)
     for b in range(B):
         length, start = min(lengths[samples[b]], T), starts[samples[b]]
         for t in range(T):
-            at = row[c.Y] * B + (t * B + b) * F
-            y = mem[at:at + F]
-            if t < length:
-                x = values[start + t * F:start + (t + 1) * F]
-                for j in range(F):
-                    y[j] = x[j]
-            else:
-                y[:] = 0
-            if row[c.MASK_OUT] != c.NONE:
+            y, x = row[c.Y] * B + (t * B + b) * F, start + t * F
+            for j in range(F):  # no views: those are counted, and F may be 1
+                mem[y + j] = values[x + j] if t < length else zero
+        if row[c.MASK_OUT] != c.NONE:
+            for t in range(T):
                 mask[row[c.MASK_OUT] * B + t * B + b] = t < length
 
 

@@ -25,6 +25,7 @@ from tsrnn.backends.cpu.vectors import FEATURES, I64, VECTOR_BYTES, Vectors, flo
 _TALL, _LOW = (6, 4) if "+avx512f" in FEATURES or "+neon" in FEATURES else (3, 2)
 _VECTORS = 4
 _PANEL_BYTES = _VECTORS * VECTOR_BYTES
+_AHEAD = 8  # rows of B that are asked for before they are needed
 _K_BLOCK = 64  # rows of A and B of one round of `matmul_tn`: they stay in the first-level cache for all tiles
 
 
@@ -63,6 +64,9 @@ def _make_tile(rows, vectors, masked):
 
             def step(k, sums):
                 row = write.at(b, builder.mul(k, b_k))
+                if rows == _TALL and not masked:  # B streams from the second-level cache, for these tiles mostly
+                    for v in range(vectors):
+                        write.prefetch(write.at(row, builder.add(builder.mul(b_k, I64(_AHEAD)), I64(v * write.lanes))))
                 b_row = [write.load(write.at(row, v * write.lanes), masks[v]) for v in range(vectors)]
                 column = builder.mul(k, a_k)
                 elements = [write.broadcast(write.at(a_rows[r], column)) for r in range(rows)]

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tsrnn.backends.cpu.activations import Number
-from tsrnn.backends.cpu.vectors import I32, I64, Vectors, float_array
+from tsrnn.backends.cpu.vectors import I64, Vectors, float_array
 
 
 class Units:
@@ -43,11 +43,7 @@ class Units:
 
     def prefetch(self, place, gate=0, write=False):
         """Ask for what lies there: it will be read, or written, soon."""
-        builder, pointer = self._builder, self._at(place, gate)
-        name = "llvm.prefetch.p0"
-        signature = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
-        function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
-        builder.call(function, [pointer, I32(int(write)), I32(3), I32(1)])  # into the nearest cache, data
+        self._vectors.prefetch(self._at(place, gate), write)
 
     def _at(self, place, gate):
         builder = self._builder

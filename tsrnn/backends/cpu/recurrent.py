@@ -256,8 +256,7 @@ def _input_gradients(row, mem, packed, grads, x, dx, z, rows):
     b_ih = w_ih + (F + H) * columns
     b_hh = b_ih + columns
     matmul_tn(row, mem, x, F, mem, z, ld, grads, w_ih, columns, F, shared * H, rows)
-    column_sums(row, mem, z, ld, grads, b_ih, shared * H, rows)
-    column_sums(row, mem, z, ld, grads, b_hh, columns, rows)
+    column_sums(row, mem, z, ld, grads, b_hh, columns, rows)  # b_ih's are the same for the shared gates: see `backward`
     if apart:
         matmul_tn(row, mem, x, F, mem, z + columns, ld, grads, w_ih + shared * H, columns, F, apart, rows)
         column_sums(row, mem, z + columns, ld, grads, b_ih + shared * H, apart, rows)
@@ -340,3 +339,6 @@ def backward(row, rate, chunk):
             most = 0
     if tokens:
         _input_gradients(row, mem, packed, grads, row[c.X] * B, row[c.DX] * B, table, tokens)
+    b_ih = row[c.PARAM] + (row[c.F_IN] + H) * G * H
+    for j in range(shared * H):
+        grads[b_ih + j] = grads[b_ih + G * H + j]

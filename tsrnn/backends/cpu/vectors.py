@@ -68,6 +68,11 @@ class Vectors:
         )
         self.builder.call(function, [value, pointer, I32(self.align), mask])
 
+    def prefetch(self, pointer, write=False):
+        """Ask for the cache line at `pointer`, which will be read or written soon; it need not exist."""
+        function = self._function("llvm.prefetch.p0", ir.VoidType(), pointer.type, I32, I32, I32)
+        self.builder.call(function, [pointer, I32(int(write)), I32(3), I32(1)])  # into the nearest cache, data
+
     def broadcast(self, pointer):
         """The element at `pointer` in every lane."""
         return self._splat(self.builder.load(pointer, align=self.align), self.element)
