@@ -166,11 +166,10 @@ class Engine:
             masked = np.minimum.reduceat(lengths, firsts) < steps
         else:
             steps, masked = np.full(len(firsts), self._steps), np.zeros(len(firsts), bool)
-        batches = Batches(order, bounds, numbers, weights, steps, masked, self._steps is not None)
-        if weights.min() > 0:
-            return batches
-        counts = weights > 0
-        return Batches(order, *(column[counts] for column in batches[1:6]), batches.alike)
+        if weights.min() <= 0:
+            counts = weights > 0
+            bounds, numbers, weights, steps, masked = (a[counts] for a in (bounds, numbers, weights, steps, masked))
+        return Batches(order, bounds, numbers, weights, steps, masked, self._steps is not None)
 
     def update(self, solver: int, gradient: np.ndarray, moments: np.ndarray) -> c.Update:
         """What a step's end works on; `gradient (n_trained,)` and `moments (n_moments, n_trained)` are used in place."""

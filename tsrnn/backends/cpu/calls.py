@@ -39,17 +39,26 @@ def address(kernel, signature):
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
+def _signature(form, dtype):
+    kinds = {"A": types.Array(numba.from_dtype(dtype), 1, "C"), "I": types.Array(types.int64, 1, "C"), "i": types.int64}
+    return tuple(kinds[kind] for kind in form)
+
+
 def fill_in(row, dtype, train):
     """Write the addresses that a plan's row needs for an element type into the row."""
-    kinds = {"A": types.Array(numba.from_dtype(dtype), 1, "C"), "I": types.Array(types.int64, 1, "C"), "i": types.int64}
     if row[c.OP] in (c.RECURRENT, c.DENSE, c.CONV):
         for column, (kernel, form) in _PRODUCTS.items():
             if train or column in (MATMUL, PACK):
-                row[column] = address(kernel, tuple(kinds[kind] for kind in form))
+                row[column] = address(kernel, _signature(form, dtype))
+    compile_cell(row, dtype, train)
+
+
+def compile_cell(row, dtype, train):
+    """The same for the cell alone, if there is one."""
     if row[c.OP] == c.RECURRENT:
         forward, backward = _CELLS[row[c.CODE], row[c.ACT]]
-        row[CELL_FORWARD] = address(forward, tuple(kinds[kind] for kind in _CELL))
-        row[CELL_BACKWARD] = address(backward, tuple(kinds[kind] for kind in _CELL)) if train else 0
+        row[CELL_FORWARD] = address(forward, _signature(_CELL, dtype))
+        row[CELL_BACKWARD] = address(backward, _signature(_CELL, dtype)) if train else 0
 
 
 def compile_callees(op, dtype):

@@ -15,11 +15,12 @@ from numba import types
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cpu import dropout, feedforward, inputs, losses, packing, pooling, recurrent
+from tsrnn.backends.cpu.ahead import other_half
 from tsrnn.backends.cpu.barrier import draw, meet
-from tsrnn.backends.cpu.calls import address, borrowed, call, compile_callees, fill_in
+from tsrnn.backends.cpu.calls import address, borrowed, call, compile_callees, compile_cell, fill_in
 from tsrnn.backends.cpu.denormals import flush_denormals, restore_denormals
 from tsrnn.backends.cpu.finish import apply_update, finish_gradient, norm_and_penalty
-from tsrnn.backends.cpu.jit import inner, jit
+from tsrnn.backends.cpu.jit import inner, is_compiled, jit
 from tsrnn.backends.solvers import L2, NO_SOLVER
 
 FORWARD = {
@@ -58,33 +59,57 @@ class Chunk(NamedTuple):
     result: np.ndarray       # (2,) float64: see Sums.loss
 
 
-@functools.cache
-def _signature(dtype):
-    """Argument types of every operation, and of `pack`."""
-    floats, ints = types.Array(numba.from_dtype(dtype), 1, "C"), types.Array(types.int64, 1, "C")
-    doubles, int32s = types.Array(types.float64, 1, "C"), types.Array(types.int32, 1, "C")
-    matrix, table = types.Array(floats.dtype, 2, "C"), types.Array(types.int64, 2, "C")
-    data = types.NamedTuple((floats, int32s, ints, ints, floats, ints, matrix, doubles), c.Data)
-    params = types.NamedTuple((floats, floats, matrix), c.Params)
-    scratch = types.NamedTuple((floats, int32s, types.Array(types.uint8, 1, "C")), c.Scratch)
-    chunk = types.NamedTuple((types.int64, types.int64, types.int64, types.float64, ints, types.Array(types.uint32, 1, "C"),
-                              doubles, data, params, floats, scratch, floats, int32s, doubles), Chunk)
-    plan = types.NamedTuple((table, doubles, doubles, table), c.Plan)
-    return (ints, types.float64, chunk), (plan, floats, floats)
+class _Types:
+    """Numba's types of what the kernels get, for an element type."""
+
+    def __init__(self, dtype):
+        self.floats, ints = types.Array(numba.from_dtype(dtype), 1, "C"), types.Array(types.int64, 1, "C")
+        doubles, int32s, words = (types.Array(kind, 1, "C") for kind in (types.float64, types.int32, types.uint32))
+        matrix, table, double_table = (types.Array(kind, 2, "C") for kind in (self.floats.dtype, types.int64, types.float64))
+        number = types.int64
+        data = types.NamedTuple((self.floats, int32s, ints, ints, self.floats, ints, matrix, doubles), c.Data)
+        params = types.NamedTuple((self.floats, self.floats, matrix), c.Params)
+        scratch = types.NamedTuple((self.floats, int32s, types.Array(types.uint8, 1, "C")), c.Scratch)
+        chunk = types.NamedTuple((number, number, number, types.float64, ints, words, doubles, data, params, self.floats,
+                                  scratch, self.floats, int32s, doubles), Chunk)
+        plan = types.NamedTuple((table, doubles, doubles, table), c.Plan)
+        steps = types.NamedTuple((ints, table, ints, words, double_table, double_table), c.Steps)
+        sums = types.NamedTuple((double_table, self.floats, int32s), c.Sums)
+        update = types.NamedTuple((number, self.floats, matrix, table, table, ints, double_table), c.Update)
+        self.operation = ints, types.float64, chunk
+        self.pack = plan, self.floats, self.floats
+        self.train = plan, data, steps, params, scratch, sums, update, ints, number
+
+
+_types = functools.cache(_Types)
 
 
 def kernels(rows, dtype, train):
     """Addresses of the operations of a plan, (n_ops + 1, 2): forward and backward (0 where there is none); last, of `pack`."""
-    table = np.zeros((len(rows) + 1, 2), np.int64)
-    operation, packing_ = _signature(np.dtype(dtype))
-    for n, op in enumerate(rows[:, c.OP].tolist()):
-        fill_in(rows[n], dtype, train)
-        table[n, 0] = address(FORWARD[op], operation)
-        if train and op in BACKWARD:
-            table[n, 1] = address(BACKWARD[op], operation)
-    if train:
-        table[-1, 0] = address(packing.pack, packing_)
+    dtype, table = np.dtype(dtype), np.zeros((len(rows) + 1, 2), np.int64)
+    kinds = _types(dtype)
+    with other_half(dtype, not train or _is_trainable(kinds)):
+        for n, op in enumerate(rows[:, c.OP].tolist()):
+            table[n, 0] = address(FORWARD[op], kinds.operation)
+            if train and op in BACKWARD:
+                table[n, 1] = address(BACKWARD[op], kinds.operation)
+        for row in rows:
+            compile_cell(row, dtype, train)
+        if train:
+            table[-1, 0] = address(packing.pack, kinds.pack)
+    for row in rows:
+        fill_in(row, dtype, train)
     return table
+
+
+def _is_trainable(kinds):
+    return is_compiled(train, kinds.train)
+
+
+def compile_training(dtype):
+    """Compiles what every training needs, whatever the network, but for its operations."""
+    compile_callees(c.DENSE, np.dtype(dtype))
+    train.compile(_types(np.dtype(dtype)).train)
 
 
 # the global poolings share their kernels with those of windows
@@ -97,7 +122,7 @@ def compile_operation(name, dtype):
     compile_callees(getattr(c, name), dtype)
     for table in (FORWARD, BACKWARD):
         if getattr(c, name) in table:
-            address(table[getattr(c, name)], _signature(np.dtype(dtype))[0])
+            address(table[getattr(c, name)], _types(np.dtype(dtype)).operation)
 
 
 @inner

@@ -110,6 +110,13 @@ def inner(function: Callable) -> Any:
     return jit(function, no_cpython_wrapper=True)
 
 
+def is_compiled(kernel: Any, signature: tuple) -> bool:
+    """Whether a kernel for these argument types is in memory or on disk."""
+    cache = getattr(kernel, "_cache", None)
+    on_disk = isinstance(cache, PackageCache) and cache.holds(signature, kernel.targetctx.codegen())
+    return on_disk or signature in kernel.overloads
+
+
 def all_kernels() -> tuple[Any, ...]:
     """The package's kernels (Numba dispatchers) of all modules imported so far."""
     return tuple(_kernels)
@@ -299,6 +306,11 @@ class PackageCache:
         if result is None:
             _tell_once(folder)
         return result
+
+    def holds(self, sig: Any, codegen: Any) -> bool:
+        """Whether there is an entry for these argument types."""
+        folder = cache_folder() if self._enabled else None
+        return folder is not None and self._path(folder, sig, codegen).exists()
 
     def save_overload(self, sig: Any, result: Any) -> None:
         """Keep a compiled kernel; trouble is told once and never stops the caller."""
