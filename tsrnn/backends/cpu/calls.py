@@ -7,6 +7,8 @@ rows of a plan (the columns from `contract.ADDRESSES` on), and the functions her
 
 from __future__ import annotations
 
+import functools
+
 import numba
 import numpy as np
 from llvmlite import ir
@@ -32,8 +34,12 @@ _CELLS = {
 }
 
 
+@functools.cache
 def address(kernel, signature):
-    """Where the machine code of `kernel` for these argument types begins; compiled, or read from disk, if need be."""
+    """Where the machine code of `kernel` for these argument types begins; compiled, or read from disk, if need be.
+
+    Asked for once: an interruption within LLVM's own calls can free its memory twice.
+    """
     kernel.compile(signature)
     compiled = kernel.overloads[signature]
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)

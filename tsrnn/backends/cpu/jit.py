@@ -112,9 +112,10 @@ def inner(function: Callable) -> Any:
 
 def is_compiled(kernel: Any, signature: tuple) -> bool:
     """Whether a kernel for these argument types is in memory or on disk."""
+    if signature in kernel.overloads:
+        return True
     cache = getattr(kernel, "_cache", None)
-    on_disk = isinstance(cache, PackageCache) and cache.holds(signature, kernel.targetctx.codegen())
-    return on_disk or signature in kernel.overloads
+    return isinstance(cache, PackageCache) and cache.holds(signature, kernel.targetctx.codegen())
 
 
 def all_kernels() -> tuple[Any, ...]:
