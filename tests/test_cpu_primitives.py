@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-from tsrnn.backends.cpu import activations, microkernels, vectors
+from tsrnn.backends.cpu import activations, vectors
 from tsrnn.backends.cpu.jit import OPTIONS, ROOT
 from tsrnn.backends.cpu.microkernels import column_sums, matmul, matmul_tn, pack, packed_size, panel_width
 
@@ -215,20 +214,6 @@ def test_nothing_behind_the_arrays_is_read():
         [sys.executable, "-c", EDGE_OF_MEMORY], capture_output=True, text=True, timeout=120, cwd=ROOT.parent
     )
     assert result.stdout.strip() == "untouched", (result.returncode, result.stderr)
-
-
-@pytest.mark.parametrize(("dtype", "letter"), [(np.float32, "s"), (np.float64, "d")])
-def test_products_compile_to_wide_fused_multiply_adds(dtype, letter):
-    if "+fma" not in vectors.FEATURES:
-        pytest.skip("this processor has no x86 FMA instructions")
-    fresh = numba.njit(**OPTIONS)(microkernels._panel.py_func)  # what comes from disk has no assembly to look at
-    array, i = numba.from_dtype(np.dtype(dtype))[::1], numba.int64
-    fresh.compile((array, i, i, i, array, i, i, i, array, i, i, i, i))
-    (assembly,) = fresh.inspect_asm().values()
-    register = {64: "zmm", 32: "ymm", 16: "xmm"}[vectors.VECTOR_BYTES]
-    assert len(re.findall(rf"vfmadd\d+p{letter}\s.*{register}", assembly)) >= 4 * (microkernels._TALL + microkernels._LOW)
-    assert not re.search(r"\bfmaf?\b", assembly)
-    assert not re.search(rf"vfmadd\d+s{letter}", assembly)
 
 
 def test_arrays_of_different_types_are_refused():
