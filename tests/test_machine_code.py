@@ -25,7 +25,7 @@ from tsrnn.backends.cpu.jit import OPTIONS, ROOT
 pytestmark = pytest.mark.skipif("+fma" not in vectors.FEATURES, reason="this processor has no x86 FMA instructions")
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 LETTER = {"float32": "s", "float64": "d"}
-REGISTER = {64: "zmm", 32: "ymm", 16: "xmm"}[vectors.VECTOR_BYTES]
+REGISTER = "zmm" if "+avx512f" in vectors.FEATURES else "ymm"
 KERNELS = {kernel.py_func.__name__: (kernel, form) for kernel, form in calls._PRODUCTS.values()}
 PRODUCTS = ("matmul", "matmul_tn")
 ACTIVATIONS = {"lstm": (5, 1), "gru": (3, 0), "rnn tanh": (1, 0), "rnn relu": (0, 0)}  # of a cell, forward and backward
@@ -160,7 +160,7 @@ def test_products_are_wide_fused_multiply_adds(product, dtype):
     assert not [line for lines in code.values() for line in faults(lines, dtype) if not line.startswith("call")]
 
 
-@pytest.mark.xfail(vectors.VECTOR_BYTES == 32, reason="the tall tile loads a whole row of B before it uses any of it")
+@pytest.mark.xfail(REGISTER == "ymm", reason="the tall tile loads a whole row of B before it uses any of it")
 @DTYPES
 @PRODUCT
 def test_the_sums_of_products_stay_in_registers(product, dtype):
@@ -188,7 +188,7 @@ def test_cells_are_wide_vector_code(cell, dtype):
 def test_cells_keep_their_values_in_registers(cell, dtype):
     code = functions(cell, dtype)
     spilled = [line for loop in loops(code) for line in on_the_stack(loop, code)]
-    few = 4 if vectors.VECTOR_BYTES == 64 else 64  # 16 registers do not hold four gates and all constants
+    few = 4 if REGISTER == "zmm" else 64  # 16 registers do not hold four gates and all constants
     assert len(spilled) <= few, spilled
 
 
@@ -225,7 +225,7 @@ def test_optimizers_are_vector_code(dtype):
 # ------------------------------------------------------------------------------------------------ AVX2
 
 
-@pytest.mark.skipif(vectors.VECTOR_BYTES != 64, reason="what has been looked at is AVX2, or less")
+@pytest.mark.skipif(REGISTER != "zmm", reason="what has been looked at is AVX2, or less")
 def test_all_of_this_for_avx2():
     env = dict(os.environ) | {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,-avx512f"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
