@@ -182,7 +182,9 @@ def test_pack_lays_out_panels_padded_with_zeros(dtype):
 
 EDGE_OF_MEMORY = """
 import ctypes, mmap
+import numba
 import numpy as np
+from tsrnn.backends.cpu import calls
 from tsrnn.backends.cpu.microkernels import matmul, matmul_tn, column_sums, pack, packed_size
 page, libc, keep = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True), []
 def at_the_edge(values):  # the last element ends where memory that may not be touched begins
@@ -204,6 +206,18 @@ for dtype in (np.float32, np.float64):
         matmul_tn(A, 0, 5, W, 0, N, C, 0, N, 5, N, 7)
         column_sums(W, 0, N, C, 4 * N, N, 7)
         assert (C[: 4 * N] == 15).all() and (C[4 * N :] == 22).all()
+cells = [(kernel, k) for pair in calls._CELLS.values() for k, kernel in enumerate(pair)]
+for kernel, backward in cells:
+    def step(mem, places, units, kernel=kernel):
+        kernel(mem, places, 1, units)
+    step = numba.njit(step)
+    for dtype in (np.float32, np.float64):
+        for H in (1, 5, 8, 15, 16, 33):
+            mem = at_the_edge(np.zeros(16 * H, dtype))
+            far = np.array([1 << 40])  # places that are only asked for need not exist
+            places = np.r_[(np.array([0, 12, 4, 8, 9, 10, 11]) if backward else np.array([0, 4, 12, 8, 9, 10, 11])) * H, far]
+            step(mem, places, H)
+            assert np.isfinite(mem).all()
 print("untouched")
 """
 
