@@ -229,5 +229,5 @@ def test_optimizers_are_vector_code(dtype):
 def test_all_of_this_for_avx2():
     env = dict(os.environ) | {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,-avx512f"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=ROOT.parent, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=ROOT.parents[1], check=False)
     assert result.returncode == 0, result.stdout
