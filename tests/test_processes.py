@@ -305,7 +305,7 @@ def test_ids_of_all_kinds_compile_nothing_twice(tmp_path):
     kinds = {
         "int64": ids, "int32": ids.astype(np.int32), "uint8": ids.astype(np.uint8), "big-endian": ids.astype(">i8"),
         "Fortran": np.asfortranarray(ids), "read-only": frozen, "mapped": np.load(path, mmap_mode="r"), "list": ids.tolist(),
-        "strided": np.repeat(ids, 2, axis=1)[:, ::2], "ragged": list(ids),
+        "floats": ids.astype(float), "strided": np.repeat(ids, 2, axis=1)[:, ::2], "ragged": list(ids),
     }
     answers = {"int64": right, "big-endian": right.astype(">i4"), "int32": right.astype("U5"), "uint8": right.tolist()}
 
