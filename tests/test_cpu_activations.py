@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-from tsrnn.backends.cpu import activations, vectors
+from tsrnn.backends.cpu import activations, lstm, vectors
 from tsrnn.backends.cpu.jit import OPTIONS
 
 DTYPES = [np.float32, np.float64]
@@ -82,6 +82,62 @@ def test_activations_are_accurate(dtype, name):
         assert (error[near] / np.abs(expected[near]).clip(np.finfo(dtype).tiny)).max() <= (2.5e-7 if single else 6e-16)
     else:
         assert (error / expected).max() <= (2e-7 if single else 4e-16)
+
+
+@njit
+def lstm_step(mem, places, H):
+    lstm.forward(mem, places, 1, H)
+
+
+def in_a_cell(x):
+    """Sigmoid and tanh of `x` as cells take them: whole vectors, the last one masked, reciprocals of the processor's own."""
+    H = x.size
+    gates, x_part, h_part, h_before, h_now, c_before, c_now = (k * H for k in (0, 4, 8, 12, 13, 14, 15))
+    mem = np.zeros(16 * H, x.dtype)
+    mem[x_part:h_part] = np.tile(x, 4)  # the sums of all gates
+    lstm_step(mem, np.array([gates, x_part, h_part, h_before, h_now, c_before, c_now, gates]), H)
+    i, f, g, o = mem[:x_part].reshape(4, H)
+    assert np.array_equal(i, f, equal_nan=True) and np.array_equal(i, o, equal_nan=True)
+    return i, g
+
+
+def everywhere(dtype):
+    """`points` and far beyond them: where functions saturate, the largest numbers, and subnormal ones."""
+    info, (low, high) = np.finfo(dtype), ((85, 90) if dtype == np.float32 else (700, 746))
+    large = np.geomspace(1, info.max, 2001, dtype=wide)
+    small = np.geomspace(info.smallest_subnormal, info.tiny, 501, dtype=wide)
+    saturated = np.linspace(low, high, 20001)
+    parts = [points(dtype), saturated, -saturated, large, -large, small, -small, [info.max, -info.max]]
+    return np.concatenate(parts).clip(-info.max, info.max).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activations_in_cells_are_accurate_everywhere(dtype):
+    x, info = everywhere(dtype), np.finfo(dtype)
+    with np.errstate(over="ignore"):
+        expected = 1 / (1 + np.exp(-x.astype(wide))), np.tanh(x.astype(wide))
+    single = dtype == np.float32
+    for got, wanted in zip(in_a_cell(x), expected, strict=True):
+        error = np.abs(got.astype(wide) - wanted)
+        assert error.max() <= (3e-7 if single else 4e-16)
+        digits = np.abs(wanted) > 16 * info.tiny
+        assert (error[digits] / np.abs(wanted[digits])).max() <= (2.5e-7 if single else 6e-16)
+        assert error[~digits].max() <= info.tiny  # where sigmoid's exponential leaves the range
+        assert np.abs(got).max() <= 1 and (got[x > 0] >= 0).all()
+    rising = np.linspace(-30, 30, 100001).astype(dtype)
+    assert (np.diff(in_a_cell(rising)[0]) >= -info.eps).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activations_in_cells_at_the_ends_and_in_rests_of_vectors(dtype):
+    x = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -1e30, 0.5, -3, 88.5], dtype)
+    sigmoid, tanh = in_a_cell(np.resize(x, 41))
+    np.testing.assert_allclose(sigmoid[:6], [np.nan, 1, 0, 0.5, 1, 0], rtol=0, atol=1e-38)
+    np.testing.assert_array_equal(tanh[:6], [np.nan, 1, -1, 0, 1, -1])
+    for H in range(1, 41):
+        shorter = in_a_cell(np.resize(x, H))
+        np.testing.assert_array_equal(shorter[0], sigmoid[:H])
+        np.testing.assert_array_equal(shorter[1], tanh[:H])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

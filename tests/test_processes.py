@@ -241,14 +241,20 @@ def test_numbas_settings_are_none_of_ours():
 # ------------------------------------------------------------------------------------------------ arrays of all kinds
 
 
+SIGNATURES = """
+    from numba import types
+    from tsrnn.backends.cpu.jit import all_kernels
+
+    def signatures():  # of the kernels that have been compiled; a number that is known at compile time makes no other type
+        kinds = {kernel.py_func: {tuple(map(types.unliteral, one)) for one in kernel.signatures} for kernel in all_kernels()}
+        return {function.__qualname__: len(found) for function, found in kinds.items() if found}
+"""
+
+
 def test_arrays_of_all_kinds_compile_nothing_twice(tmp_path):
     pytest.importorskip("pandas")
-    assert play("""
+    assert play(SIGNATURES + """
     import pandas as pd
-    from tsrnn.backends.cpu.jit import all_kernels
-    def signatures():
-        return {kernel.py_func.__qualname__: len(kernel.signatures) for kernel in all_kernels() if kernel.signatures}
-
     flat = X.reshape(60, 12)
     read_only = flat.copy()
     read_only.flags.writeable = False
@@ -282,7 +288,36 @@ def test_arrays_of_all_kinds_compile_nothing_twice(tmp_path):
         for name, variant in three.items():
             assert np.array_equal(run(variant, targets.get(name, y), weights), reference), name
     assert signatures() == before, (before, signatures())
-    print(max(before[name] for name in ("run", "pack", "train")))
+    print(max(before.values()))
     model(dtype="float32", n_channels=2).fit(read_only, y)
-    print(max(signatures()[name] for name in ("run", "pack", "train")))
+    print(max(signatures().values()))
     """, SCRATCH_FOLDER=str(tmp_path)).split() == ["1", "2"]
+
+
+def test_ids_of_all_kinds_compile_nothing_twice(tmp_path):
+    assert play(SIGNATURES + """
+    ids = rng.integers(0, 9, (60, 7))
+    right = ids[:, 0] > 4
+    path = os.path.join(os.environ["SCRATCH_FOLDER"], "ids.npy")
+    np.save(path, ids)
+    frozen = ids.copy()
+    frozen.flags.writeable = False
+    kinds = {
+        "int64": ids, "int32": ids.astype(np.int32), "uint8": ids.astype(np.uint8), "big-endian": ids.astype(">i8"),
+        "Fortran": np.asfortranarray(ids), "read-only": frozen, "mapped": np.load(path, mmap_mode="r"), "list": ids.tolist(),
+        "floats": ids.astype(float), "strided": np.repeat(ids, 2, axis=1)[:, ::2], "ragged": list(ids),
+    }
+    answers = {"int64": right, "big-endian": right.astype(">i4"), "int32": right.astype("U5"), "uint8": right.tolist()}
+
+    def run(ids, right):
+        fitted = GRUClassifier((5,), embedding_dim=3, vocabulary_size=9, max_iter=2, batch_size=32, n_jobs=2, random_state=0,
+                               dtype="float64")
+        return fitted.fit(ids, right).predict_proba(ids)
+
+    reference = run(ids, right)
+    before = signatures()
+    for name, variant in kinds.items():
+        assert np.array_equal(run(variant, answers.get(name, right)), reference), name
+    assert signatures() == before, (before, signatures())
+    print(max(before.values()))
+    """, SCRATCH_FOLDER=str(tmp_path)) == "1"
