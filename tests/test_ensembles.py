@@ -1,5 +1,7 @@
 """`n_ensembles` and `local=True`: the mean of the members, seeds, refusals, and the same bits for any number of threads."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -94,11 +96,23 @@ def test_stocks():
 @pytest.mark.parametrize(("n", "regressor", "message"), [
     (0, network(), "n_ensembles"), (1.5, network(), "n_ensembles"),
     (2, LinearRegression(), "n_ensembles=2 needs a regressor with a random_state, LinearRegression has none"),
-    (2, Ridge(), "n_ensembles=2, but Ridge gives the same forecasts whatever its random_state; use n_ensembles=1"),
 ])
 def test_refused(n, regressor, message):
     with pytest.raises(ValueError, match=message):
         forecaster(regressor, n_ensembles=n).fit(SERIES)
+
+
+def test_equal_forecasts_are_told_and_are_no_error():
+    with pytest.warns(UserWarning, match="n_ensembles=2, but Ridge gives the same forecasts with two values of random_state"):
+        forecaster(Ridge(), n_ensembles=2).fit(SERIES)
+    asleep = np.column_stack([SERIES[:, 0], np.ones(len(SERIES))])  # a forest has nothing to draw where a series stands still
+    asleep = np.concatenate([asleep, np.tile(asleep[-1], (80, 1))])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "n_ensembles")
+        forecaster(RandomForestRegressor(3, random_state=0), n_ensembles=2).fit(asleep)
+    late = np.r_[np.ones(60), SERIES[:9, 0]]  # it moves behind the rows that are learnt from
+    with pytest.warns(UserWarning, match="RandomForestRegressor gives the same forecasts"):
+        forecaster(RandomForestRegressor(3, random_state=0), n_ensembles=2, validation_fraction=0.3, refit=False).fit(late)
 
 
 def test_seeds():
