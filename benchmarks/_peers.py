@@ -7,7 +7,8 @@ imports the library, so that the import can be timed.  It has
     The library's version, and the number of threads as read back from it.
 ``build(work, X, y, weights)``, ``curve(n)``, ``epoch()``
     Training from the given weights: losses of the first `n` steps, all on the first batch, after which the weights are the
-    given ones again; seconds a step over one pass of all batches, in which training goes on from call to call.
+    given ones again; seconds a step over one pass of all batches, in which training goes on from call to call.  A pass
+    before it does not count: another contender has been at work, and caches and threads are as that one left them.
 ``prepare(work, X, weights)``, ``infer(seconds)``
     Inference of X as one batch: outputs (n, K), which are probabilities for a classifier; seconds a call, from as many calls as
     fit in `seconds`.

@@ -7,8 +7,8 @@
 Each contender has a process of its own, pinned to the same cores, and reads its number of threads back; `--python` names the
 interpreter of one that lives in another environment. They start from equal weights and see equal batches; the losses of the
 first ten steps are compared before anything is timed. Then turns alternate (A B, B A, ...): a turn is one pass over the work's
-batches, a figure the median of the turns with the smallest and the largest, a ratio the median of the pairs' ratios. Adam, no
-clipping; PyTorch's is fused and it flushes denormal numbers, Keras' and JAX' steps are compiled in the way that is fastest
+batches behind one that does not count, a figure the median of the turns with the smallest and the largest, a ratio the median
+of the pairs' ratios. Adam, no clipping; PyTorch's is fused and it flushes denormal numbers, Keras' and JAX' steps are compiled in the way that is fastest
 here. IMDB works read the real reviews where TSRNN_DATA or ../shared/data has them.
 
 GFLOP/s nominal counts the products of the forward pass three times; "done" what is left of them (`_arithmetic.py`), and its
