@@ -144,6 +144,25 @@ def test_a_pass_that_warms_up_does_not_count(module, title, step, bench, monkeyp
     assert peer.epoch() == 1 and clock[0] == 20
 
 
+@pytest.mark.parametrize("first", [0.51, np.nan])
+def test_another_model_is_not_timed(first, bench):
+    class Fake:
+        def __init__(self, first):
+            self.curve = lambda n: [first] + [0.4] * (n - 1)
+
+        def build(self, *_):
+            return {}
+
+        def epoch(self):
+            return 1.0
+
+    training, work = bench("bench_training"), bench("_works").WORKS["tiny"]
+    row = training.measure(work, work.data(), {"tsrnn": Fake(0.5), "torch": Fake(0.50001)}, 1)
+    assert row.ratios() == {"torch": 1}
+    with pytest.raises(RuntimeError, match="tiny: the first loss of torch is not ours"):
+        training.measure(work, work.data(), {"tsrnn": Fake(0.5), "torch": Fake(first)}, 1)
+
+
 def test_arithmetic(bench):
     arithmetic, works = bench("_arithmetic"), bench("_works")
     ids = np.array([[0, 0, 1, 2], [0, 0, 2, 2], [0, 0, 0, 1], [0, 0, 3, 4]], np.int32)
