@@ -21,6 +21,7 @@ import importlib
 import os
 import sys
 import time
+from pathlib import Path
 
 MODULES = {"tsrnn": ("_peer_tsrnn", "Tsrnn", "tsrnn"), "torch": ("_peer_torch", "Torch", "torch"),
            "keras": ("_peer_keras", "Keras", "keras"), "jax": ("_peer_jax", "Jax", "jax"),
@@ -38,6 +39,11 @@ def contender(name: str, threads: int):
 
 def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def threads_named(name: str) -> int:
+    """Threads of this process that its libraries have given this name; 0 where the system does not tell."""
+    return sum(path.read_text().strip() == name for path in Path("/proc/self/task").glob("*/comm"))
 
 
 def limit_threads(threads: int) -> int:

@@ -189,6 +189,19 @@ def test_the_peak_is_a_loop_of_vector_instructions(bench):
         assert assembly.count("vfmadd") == peak.CHAINS and "(%rsp)" not in loop
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no names to read elsewhere")
+def test_threads_are_counted_by_their_names(bench):
+    script = """if True:
+        from pathlib import Path; from threading import Event, Thread, get_native_id; from _peers import threads_named
+        def work(begun):
+            Path(f"/proc/self/task/{get_native_id()}/comm").write_text("of a pool"); begun.set(); stop.wait()
+        stop, begun = Event(), [Event() for _ in range(3)]
+        for one in begun: Thread(target=work, args=(one,)).start(); one.wait()
+        print(threads_named("of a pool"), threads_named("nobody")); stop.set()"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "0"]
+
+
 def test_options(bench, capsys):
     peers = bench("_peers")
 
