@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from tsrnn import LSTMRegressor, StockForecaster, WindowForecaster
 from tsrnn.datasets import load_prices
 from tsrnn.estimators._several import member
+from tsrnn.estimators._windows import WindowModel
 from tsrnn.plotting.forecast import model_name
 from tsrnn.plotting.history import HistoryDisplay
 
@@ -84,6 +85,22 @@ def test_everything_works_on_the_mean():
     quantiles = network(loss="quantile", quantiles=(0.1, 0.5, 0.9))
     frame = forecaster(quantiles, n_ensembles=2, validation_fraction=0.3).fit(SERIES[:, 0]).predict(level=50)
     assert np.isfinite(np.asarray(frame, float)).all()
+
+
+@pytest.mark.parametrize("params", [{"n_ensembles": 3}, {"local": True}], ids=str)
+def test_an_update_that_fails_changes_nothing(params, monkeypatch):
+    fitted = forecaster(network(n_jobs=1), **params).fit(SERIES)
+    before, learn, calls = fitted.predict(), WindowModel.learn, []
+
+    def fail(self, *arguments):
+        calls.append(learn(self, *arguments))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(WindowModel, "learn", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.update(SERIES[-4:], epochs=1)
+    assert np.array_equal(fitted.predict(), before) and len(calls) == 2
 
 
 def test_stocks():
