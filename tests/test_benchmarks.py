@@ -178,6 +178,10 @@ def test_arithmetic(bench):
     found = arithmetic.training(work, np.zeros((4, 4, 6)))
     first, second = 16 * 12 * (2 * 6 + 3 * 3), 3 * 16 * 8 * (3 + 2)
     assert found.done == pytest.approx(2e-9 * (first + second + 3 * 4 * 2))
+    # of three steps each, the first and the last output read two
+    work = works.Work("mine", 4, 6, (3,), 4, filters=5, batches=1)
+    found = arithmetic.training(work, np.zeros((4, 4, 6)))
+    assert found.done == pytest.approx(2e-9 * (2 * 4 * 10 * 6 * 5 + 3 * 16 * 12 * (5 + 3) + 3 * 4 * 3))
 
 
 def test_the_peak_is_a_loop_of_vector_instructions(bench):
