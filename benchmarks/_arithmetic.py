@@ -2,7 +2,8 @@
 
 Nominal: the forward products of every row and step, three times (backward has two of each). Done: a distinct token of a chunk
 is projected once, and its gradients are taken once; steps in front at which all rows of a chunk have seen the same tokens are
-computed for one row; nobody asks for the gradient of the values that the network reads.
+computed for one row; a convolution's padding is not multiplied; nobody asks for the gradient of the values that the
+network reads.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def training(work: Work, X: np.ndarray) -> Arithmetic:
         if kind == "dense":
             nominal, done = nominal + 3 * work.batch * size * units, done + 3 * work.batch * size * units
         elif kind == "conv1d":
-            nominal, done = nominal + 3 * everywhere * 3 * size * units, done + 2 * everywhere * 3 * size * units
+            nominal += 3 * everywhere * 3 * size * units
+            done += 2 * (3 * everywhere - 2 * work.batch) * size * units
         else:
             columns, directions = GATES[kind] * units, 1 + work.bidirectional
             nominal += directions * 3 * everywhere * columns * (size + units)

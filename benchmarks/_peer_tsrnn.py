@@ -62,7 +62,7 @@ class Tsrnn:
         return losses
 
     def epoch(self) -> float:
-        """The second epoch of a fit: the first one lays out the memory."""
+        """The second epoch of a fit: the first one lays out the memory, and warms up as the peers' first pass does."""
         return self._fit(2).history_["seconds"][-1] / (len(self.X) // self.work.batch)
 
     def fit_memory(self, work: Work) -> dict[str, float]:

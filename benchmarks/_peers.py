@@ -7,7 +7,8 @@ imports the library, so that the import can be timed.  It has
     The library's version, and the number of threads as read back from it.
 ``build(work, X, y, weights)``, ``curve(n)``, ``epoch()``
     Training from the given weights: losses of the first `n` steps, all on the first batch, after which the weights are the
-    given ones again; seconds a step over one pass of all batches, in which training goes on from call to call.
+    given ones again; seconds a step over one pass of all batches, in which training goes on from call to call.  A pass
+    before it does not count: another contender has been at work, and caches and threads are as that one left them.
 ``prepare(work, X, weights)``, ``infer(seconds)``
     Inference of X as one batch: outputs (n, K), which are probabilities for a classifier; seconds a call, from as many calls as
     fit in `seconds`.
@@ -20,6 +21,7 @@ import importlib
 import os
 import sys
 import time
+from pathlib import Path
 
 MODULES = {"tsrnn": ("_peer_tsrnn", "Tsrnn", "tsrnn"), "torch": ("_peer_torch", "Torch", "torch"),
            "keras": ("_peer_keras", "Keras", "keras"), "jax": ("_peer_jax", "Jax", "jax"),
@@ -37,6 +39,11 @@ def contender(name: str, threads: int):
 
 def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def threads_named(name: str) -> int:
+    """Threads of this process that its libraries have given this name; 0 where the system does not tell."""
+    return sum(path.read_text().strip() == name for path in Path("/proc/self/task").glob("*/comm"))
 
 
 def limit_threads(threads: int) -> int:

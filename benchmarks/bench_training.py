@@ -6,10 +6,11 @@
 
 Each contender has a process of its own, pinned to the same cores, and reads its number of threads back; `--python` names the
 interpreter of one that lives in another environment. They start from equal weights and see equal batches; the losses of the
-first ten steps are compared before anything is timed. Then turns alternate (A B, B A, ...): a turn is one pass over the work's
-batches, a figure the median of the turns with the smallest and the largest, a ratio the median of the pairs' ratios. Adam, no
-clipping; PyTorch's is fused and it flushes denormal numbers, Keras' and JAX' steps are compiled in the way that is fastest
-here. IMDB works read the real reviews where TSRNN_DATA or ../shared/data has them.
+first ten steps are compared before anything is timed, and the first one must be ours. Then turns alternate (A B, B A, ...): a
+turn is one pass over the work's batches behind one that does not count, a figure the median of the turns with the smallest and
+the largest, a ratio the median of the pairs' ratios. Adam, no clipping; PyTorch's is fused and it flushes denormal numbers,
+Keras' and JAX' steps are compiled in the way that is fastest here. IMDB works read the real reviews where TSRNN_DATA or
+../shared/data has them.
 
 GFLOP/s nominal counts the products of the forward pass three times; "done" what is left of them (`_arithmetic.py`), and its
 share is of the FMA peak: what all threads reach at once in a loop of multiply-adds that touches registers only, in the same
@@ -32,6 +33,7 @@ from _works import RATIO_BARS, SHARE_BARS, WORKS, Work, real_ids
 
 PEERS = ("torch", "keras", "jax")
 STEPS = 10  # whose losses are compared
+TOLERANCE = 1e-4  # of the first one: the outputs of equal weights; the others depend on details of each Adam
 
 
 def measure(work: Work, data: tuple[np.ndarray, np.ndarray], workers: dict[str, Worker], pairs: int) -> Row:
@@ -43,6 +45,9 @@ def measure(work: Work, data: tuple[np.ndarray, np.ndarray], workers: dict[str, 
     curves = {name: f"{curve[0]:.5f} -> {curve[-1]:.5f}, differs by {difference(losses['tsrnn'], curve):.0e}"
               for name, curve in losses.items()}
     print(f"{work.name}: losses of {STEPS} steps: {curves}", flush=True)
+    if wrong := [name for name, curve in losses.items() if not difference(losses["tsrnn"][:1], curve) < TOLERANCE]:
+        raise RuntimeError(f"{work.name}: the first loss of {', '.join(wrong)} is not ours; the times of different models are "
+                           "not compared")
     row = Row(work.name, "training step", {name: [] for name in workers}, more={"losses": losses, "how": how})
     for name in workers:
         workers[name].epoch()  # warm caches and memory

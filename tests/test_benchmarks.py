@@ -124,6 +124,45 @@ def test_peers_train_and_predict_the_same(peer, bench):
         np.testing.assert_allclose(outputs[peer], outputs["tsrnn"], atol=1e-5)
 
 
+@pytest.mark.parametrize(("module", "title", "step"), [("_peer_torch", "Torch", "_step"), ("_peer_keras", "Keras", "step"),
+                                                       ("_peer_jax", "Jax", "_run")])
+def test_a_pass_that_warms_up_does_not_count(module, title, step, bench, monkeypatch):
+    """Ours is timed in the second epoch of a fit, so peers must have a first one, too."""
+    module, clock = bench(module), [0.0]
+    peer = object.__new__(getattr(module, title))
+    peer.X = peer.y = range(2)
+
+    class Loss:
+        numpy = block_until_ready = lambda self: None
+
+    def one_step(x, y):
+        clock[0] += 9 if clock[0] < 18 else 1
+        return Loss()
+
+    setattr(peer, step, one_step)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    assert peer.epoch() == 1 and clock[0] == 20
+
+
+@pytest.mark.parametrize("first", [0.51, np.nan])
+def test_another_model_is_not_timed(first, bench):
+    class Fake:
+        def __init__(self, first):
+            self.curve = lambda n: [first] + [0.4] * (n - 1)
+
+        def build(self, *_):
+            return {}
+
+        def epoch(self):
+            return 1.0
+
+    training, work = bench("bench_training"), bench("_works").WORKS["tiny"]
+    row = training.measure(work, work.data(), {"tsrnn": Fake(0.5), "torch": Fake(0.50001)}, 1)
+    assert row.ratios() == {"torch": 1}
+    with pytest.raises(RuntimeError, match="tiny: the first loss of torch is not ours"):
+        training.measure(work, work.data(), {"tsrnn": Fake(0.5), "torch": Fake(first)}, 1)
+
+
 def test_arithmetic(bench):
     arithmetic, works = bench("_arithmetic"), bench("_works")
     ids = np.array([[0, 0, 1, 2], [0, 0, 2, 2], [0, 0, 0, 1], [0, 0, 3, 4]], np.int32)
@@ -139,6 +178,10 @@ def test_arithmetic(bench):
     found = arithmetic.training(work, np.zeros((4, 4, 6)))
     first, second = 16 * 12 * (2 * 6 + 3 * 3), 3 * 16 * 8 * (3 + 2)
     assert found.done == pytest.approx(2e-9 * (first + second + 3 * 4 * 2))
+    # of three steps each, the first and the last output read two
+    work = works.Work("mine", 4, 6, (3,), 4, filters=5, batches=1)
+    found = arithmetic.training(work, np.zeros((4, 4, 6)))
+    assert found.done == pytest.approx(2e-9 * (2 * 4 * 10 * 6 * 5 + 3 * 16 * 12 * (5 + 3) + 3 * 4 * 3))
 
 
 def test_the_peak_is_a_loop_of_vector_instructions(bench):
@@ -148,6 +191,19 @@ def test_the_peak_is_a_loop_of_vector_instructions(bench):
     if "+fma" in peak._FEATURES:
         loop = assembly.partition("vfmadd")[2].rpartition("vfmadd")[0]
         assert assembly.count("vfmadd") == peak.CHAINS and "(%rsp)" not in loop
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no names to read elsewhere")
+def test_threads_are_counted_by_their_names(bench):
+    script = """if True:
+        from pathlib import Path; from threading import Event, Thread, get_native_id; from _peers import threads_named
+        def work(begun):
+            Path(f"/proc/self/task/{get_native_id()}/comm").write_text("of a pool"); begun.set(); stop.wait()
+        stop, begun = Event(), [Event() for _ in range(3)]
+        for one in begun: Thread(target=work, args=(one,)).start(); one.wait()
+        print(threads_named("of a pool"), threads_named("nobody")); stop.set()"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "0"]
 
 
 def test_options(bench, capsys):

@@ -1,5 +1,7 @@
 """`n_ensembles` and `local=True`: the mean of the members, seeds, refusals, and the same bits for any number of threads."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -11,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from tsrnn import LSTMRegressor, StockForecaster, WindowForecaster
 from tsrnn.datasets import load_prices
 from tsrnn.estimators._several import member
+from tsrnn.estimators._windows import WindowModel
 from tsrnn.plotting.forecast import model_name
 from tsrnn.plotting.history import HistoryDisplay
 
@@ -84,6 +87,22 @@ def test_everything_works_on_the_mean():
     assert np.isfinite(np.asarray(frame, float)).all()
 
 
+@pytest.mark.parametrize("params", [{"n_ensembles": 3}, {"local": True}], ids=str)
+def test_an_update_that_fails_changes_nothing(params, monkeypatch):
+    fitted = forecaster(network(n_jobs=1), **params).fit(SERIES)
+    before, learn, calls = fitted.predict(), WindowModel.learn, []
+
+    def fail(self, *arguments):
+        calls.append(learn(self, *arguments))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(WindowModel, "learn", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.update(SERIES[-4:], epochs=1)
+    assert np.array_equal(fitted.predict(), before) and len(calls) == 2
+
+
 def test_stocks():
     prices = load_prices().iloc[-120:]
     fitted = StockForecaster(network(), window=6, horizon=2, n_ensembles=2).fit(prices)
@@ -94,11 +113,23 @@ def test_stocks():
 @pytest.mark.parametrize(("n", "regressor", "message"), [
     (0, network(), "n_ensembles"), (1.5, network(), "n_ensembles"),
     (2, LinearRegression(), "n_ensembles=2 needs a regressor with a random_state, LinearRegression has none"),
-    (2, Ridge(), "n_ensembles=2, but Ridge gives the same forecasts whatever its random_state; use n_ensembles=1"),
 ])
 def test_refused(n, regressor, message):
     with pytest.raises(ValueError, match=message):
         forecaster(regressor, n_ensembles=n).fit(SERIES)
+
+
+def test_equal_forecasts_are_told_and_are_no_error():
+    with pytest.warns(UserWarning, match="n_ensembles=2, but Ridge gives the same forecasts with two values of random_state"):
+        forecaster(Ridge(), n_ensembles=2).fit(SERIES)
+    asleep = np.column_stack([SERIES[:, 0], np.ones(len(SERIES))])  # a forest has nothing to draw where a series stands still
+    asleep = np.concatenate([asleep, np.tile(asleep[-1], (80, 1))])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "n_ensembles")
+        forecaster(RandomForestRegressor(3, random_state=0), n_ensembles=2).fit(asleep)
+    late = np.r_[np.ones(60), SERIES[:9, 0]]  # it moves behind the rows that are learnt from
+    with pytest.warns(UserWarning, match="RandomForestRegressor gives the same forecasts"):
+        forecaster(RandomForestRegressor(3, random_state=0), n_ensembles=2, validation_fraction=0.3, refit=False).fit(late)
 
 
 def test_seeds():

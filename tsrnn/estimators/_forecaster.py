@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral, Real
 from typing import Any
 
@@ -299,11 +300,11 @@ class BaseForecaster(Parameterised):
         epochs = self._whole("epochs", epochs, least=0)
         panel = self._continued_by(y_new, X)
         calibration = None if self._calibration is None else self._rolled(panel, self._calibration)
+        model = copy.deepcopy(self._model) if epochs else self._model  # where one of several networks fails, none has learnt
         if epochs:
-            self._model.learn(panel, epochs)
+            model.learn(panel, epochs)
             calibration = None if calibration is None else calibration.after_learning()
-        self.history_, self._calibration = panel, calibration
-        self.skipped_ = self._unable(panel, self._model)
+        self.history_, self._calibration, self._model, self.skipped_ = panel, calibration, model, self._unable(panel, model)
         tell_skipped(self.skipped_, panel.n_series)
         self._tell_holes(panel)
         return self

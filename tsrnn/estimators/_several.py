@@ -9,15 +9,16 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from tsrnn._warn import warn
 from tsrnn.data.panel import Panel, select
-from tsrnn.data.sampling import WindowSettings
+from tsrnn.data.sampling import WindowSettings, can_read
 from tsrnn.data.scaling import from_space, to_space
 from tsrnn.estimators._base import BaseSequenceEstimator, draw_seed
 from tsrnn.estimators._jobs import run_jobs
 from tsrnn.estimators._windows import TooShortError, WindowModel
 from tsrnn.progress import counter
 
-COMPARED = 64  # windows by which regressors that do not differ are noticed
+COMPARED = 64  # windows, from all over the panel, by which regressors that do not differ are noticed
 
 
 class EnsembleModel:
@@ -38,17 +39,18 @@ class EnsembleModel:
         self.models: list[WindowModel] = run_jobs(
             lambda k: WindowModel(member(regressor, k), settings, panel, parts, chosen[k]), range(n), n_jobs_of(regressor))
         if network_of(regressor) is None:
-            self._check_differ(panel)
+            self._tell_alike(panel)
 
-    def _check_differ(self, panel: Panel) -> None:
-        """Raises ValueError where a regressor's random state has no effect."""
-        first = self.models[0]
-        origins = np.arange(max(first.last_target - first.settings.horizon - COMPARED, 0), first.last_target)
-        one, other = (model.outputs(panel, origins, first.settings.horizon) for model in self.models[:2])
+    def _tell_alike(self, panel: Panel) -> None:
+        """Warns where a regressor's random state seems to have no effect: series that stand still may need none."""
+        settings = self.models[0].settings
+        origins = np.flatnonzero(can_read(panel, settings))
+        origins = origins[np.linspace(0, len(origins) - 1, min(COMPARED, len(origins))).astype(np.int64)]
+        one, other = (model.outputs(panel, origins, settings.horizon) for model in self.models[:2])
         if np.array_equal(one, other, equal_nan=True) and np.nanmin(panel.values) < np.nanmax(panel.values):
-            kind = type(first.regressor).__name__
-            raise ValueError(f"n_ensembles={len(self.models)}, but {kind} gives the same forecasts whatever its random_state; "
-                             "use n_ensembles=1, or a regressor that draws at random.")
+            kind = type(self.models[0].regressor).__name__
+            warn(f"n_ensembles={len(self.models)}, but {kind} gives the same forecasts with two values of random_state; use "
+                 "n_ensembles=1, or a regressor that draws at random.")
 
     @property
     def regressor(self) -> list:
