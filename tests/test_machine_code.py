@@ -160,7 +160,6 @@ def test_products_are_wide_fused_multiply_adds(product, dtype):
     assert not [line for lines in code.values() for line in faults(lines, dtype) if not line.startswith("call")]
 
 
-@pytest.mark.xfail(REGISTER == "ymm", reason="the tall tile loads a whole row of B before it uses any of it")
 @DTYPES
 @PRODUCT
 def test_the_sums_of_products_stay_in_registers(product, dtype):

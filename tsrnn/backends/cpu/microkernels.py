@@ -67,10 +67,14 @@ def _make_tile(rows, vectors, masked):
                 if rows == _TALL and not masked:  # B streams from the second-level cache, for these tiles mostly
                     for v in range(vectors):
                         write.prefetch(write.at(row, builder.add(builder.mul(b_k, I64(_AHEAD)), I64(v * write.lanes))))
-                b_row = [write.load(write.at(row, v * write.lanes), masks[v]) for v in range(vectors)]
                 column = builder.mul(k, a_k)
                 elements = [write.broadcast(write.at(a_rows[r], column)) for r in range(rows)]
-                return [write.fma(elements[r], b_row[v], sums[r * vectors + v]) for r in range(rows) for v in range(vectors)]
+                sums = list(sums)
+                for v in range(vectors):  # one vector of B at a time: sums and elements leave one register of 16
+                    b_vector = write.load(write.at(row, v * write.lanes), masks[v])
+                    for r in range(rows):
+                        sums[r * vectors + v] = write.fma(elements[r], b_vector, sums[r * vectors + v])
+                return sums
 
             sums = for_loop(builder, K, [write.load(*place) for place in places], step)
             for value, place in zip(sums, places, strict=True):
