@@ -7,7 +7,7 @@ import pytest
 
 from tsrnn import engine, optimizers, training
 from tsrnn.data import batches
-from tsrnn.layers import GRU, LSTM, Dense, Dropout
+from tsrnn.layers import GRU, LSTM, Conv1D, Dense, Dropout
 from tsrnn.network import Network
 from tsrnn.parallel import Team
 from tsrnn.progress import Progress
@@ -67,6 +67,13 @@ def test_loss_falls(solver):
     state = fit(data(60), 40, solver=solver, learning_rate_init=0.02)
     assert state.history["loss"][-1] < 0.3 * state.history["loss"][0]
     assert state.stopped == "max_iter" and state.n_epochs == 40 and state.n_steps == 240 and state.message == ""
+
+
+def test_samples_of_one_length_need_one_plan():
+    """A plan with masks would have operations of its own (CLEAR), to be compiled for nothing."""
+    net = network(Conv1D(3, 2), LSTM(3), Dropout(0.2), Dense(1))
+    fit(data(), net=net)
+    assert [(train, masked) for *_, train, masked in net._lowered] == [(True, False)]
 
 
 @pytest.mark.parametrize("classes, loss, units", [(2, "binary_crossentropy", 1), (3, "categorical_crossentropy", 3)])

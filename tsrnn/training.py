@@ -170,7 +170,8 @@ class Trainer:
         if state.moments is None:
             state.moments, state.n_steps = np.zeros((solver.n_moments, n_trained), dtype), 0
         self.update = engine.update(solver.code, aligned_zeros(n_trained, dtype), state.moments)
-        self.drops = engine.network.lower(n_steps(data), state.theta.dtype, train=True, masked=True).plan.rates.any()
+        plan = engine.network.lower(n_steps(data), dtype, train=True, masked=engine.network.mask_zero).plan  # mostly all batches'
+        self.drops = plan.rates.any()
         self.pace = 1  # steps that the next call may make
         self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(
@@ -184,7 +185,6 @@ class Trainer:
         if not self.settings.shuffle:
             return np.arange(n)
         return np.random.default_rng([self.settings.seed, SHUFFLE, self.state.n_epochs]).permutation(n)
-
 
     def slice_end(self, batches: Batches, first: int) -> int:
         """Where the slice that begins with batch `first` ends: batches with one plan, which take about `SLICE_SECONDS`."""
