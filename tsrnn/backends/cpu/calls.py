@@ -34,7 +34,8 @@ _CELLS = {
 
 def address(kernel, signature):
     """Where the machine code of `kernel` for these argument types begins; compiled, or read from disk, if need be."""
-    kernel.compile(signature)
+    if signature not in kernel.overloads:
+        kernel.compile(signature)
     compiled = kernel.overloads[signature]
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
