@@ -170,7 +170,8 @@ class Trainer:
         if state.moments is None:
             state.moments, state.n_steps = np.zeros((solver.n_moments, n_trained), dtype), 0
         self.update = engine.update(solver.code, aligned_zeros(n_trained, dtype), state.moments)
-        plan = engine.network.lower(n_steps(data), dtype, train=True, masked=engine.network.mask_zero).plan  # mostly all batches'
+        # without masks that the batches may do without: those have operations of their own to compile
+        plan = engine.network.lower(n_steps(data), dtype, train=True, masked=engine.network.mask_zero).plan
         self.drops = plan.rates.any()
         self.pace = 1  # training steps, times their time steps, that the next call may make
         self.first_loss = 0.0  # of the first batch, before anything was learnt
