@@ -3,6 +3,7 @@
 import html
 import re
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -120,6 +121,14 @@ def test_ids_and_other_things():
     for several in (["good", "bad"], [["good"]], None):
         with pytest.raises((ValueError, TypeError), match=r"one string|not a string"):
             model.explain(several)
+
+
+def test_a_model_in_a_memory_map(tmp_path):
+    model = fit()
+    joblib.dump(model, tmp_path / "model.joblib")
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+    assert np.array_equal(mapped.predict_proba(TEXTS), model.predict_proba(TEXTS))
+    assert str(mapped.explain(TEXTS[1])) == str(model.explain(TEXTS[1]))
 
 
 def test_float32_gives_the_same_to_its_precision():

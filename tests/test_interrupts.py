@@ -51,7 +51,8 @@ def test_interruptions_leave_a_consistent_history(n_jobs, monkeypatch):
     monkeypatch.setattr(engine, "PARALLEL_WORK", 0)
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals reach the main thread only")
-    train, state, rng = data(40), fit(data(40), 1, val=data(40)), np.random.default_rng(0)
+    net, train, rng = network(), data(40), np.random.default_rng(0)
+    state = fit(train, 1, net, val=train)
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -62,8 +63,9 @@ def test_interruptions_leave_a_consistent_history(n_jobs, monkeypatch):
             if turn >= 60 and state.n_epochs > 10:  # on a busy machine most turns end before an epoch does
                 break
             try:
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-4, 3e-3))
-                fit(train, 10**9, state=state, val=train, stop_early=False, learning_rate_init=1e-6, n_jobs=n_jobs)
+                # again after a second: Python drops an exception that is raised while it collects garbage
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-4, 3e-3), 1.0)
+                fit(train, 10**9, net, state, val=train, stop_early=False, learning_rate_init=1e-6, n_jobs=n_jobs)
             except KeyboardInterrupt:  # before the first epoch or after the last one
                 pass
             assert {len(values) for values in (*state.history.values(), state.validation_scores)} == {state.n_epochs}

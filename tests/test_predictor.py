@@ -8,12 +8,14 @@ import threading
 import warnings
 import weakref
 
+import joblib
 import numpy as np
 import pytest
 from samples import net
 from scipy import sparse
 
 from tsrnn import LSTMClassifier, LSTMRegressor, engine, predictor
+from tsrnn.backends.cpu.jit import all_kernels
 from tsrnn.data import batches
 from tsrnn.estimators import _ready
 from tsrnn.layers import LSTM, Dense
@@ -140,6 +142,20 @@ def test_feature_names_are_missed_each_time():
 def memory_mapped(array, folder):
     np.save(folder / "x.npy", array)
     return np.load(folder / "x.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_model_in_a_memory_map_predicts(tmp_path, mode):
+    """joblib hands large arrays to its workers that way, read-only."""
+    fitted = regressor()
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode=mode)
+    assert isinstance(mapped._state.theta, np.memmap)
+    for data in (X, X[:1], X[:1]):
+        np.testing.assert_array_equal(mapped.predict(data), fitted.predict(data))
+    assert {len(kernel.signatures) for kernel in all_kernels()} <= {0, 1, 2}  # a dtype
+    mapped.set_params(warm_start=True).fit(X, Y)
+    np.testing.assert_array_equal(mapped.predict(X), fitted.set_params(warm_start=True).fit(X, Y).predict(X))
 
 
 def read_only(array):

@@ -7,7 +7,7 @@ import pytest
 
 from tsrnn import engine, optimizers, training
 from tsrnn.data import batches
-from tsrnn.layers import GRU, LSTM, Dense, Dropout
+from tsrnn.layers import GRU, LSTM, Conv1D, Dense, Dropout
 from tsrnn.network import Network
 from tsrnn.parallel import Team
 from tsrnn.progress import Progress
@@ -67,6 +67,29 @@ def test_loss_falls(solver):
     state = fit(data(60), 40, solver=solver, learning_rate_init=0.02)
     assert state.history["loss"][-1] < 0.3 * state.history["loss"][0]
     assert state.stopped == "max_iter" and state.n_epochs == 40 and state.n_steps == 240 and state.message == ""
+
+
+def test_slices_stay_short_where_sequences_become_long(monkeypatch):
+    """Sorted by length, say; a clock that goes with the work."""
+    now, slices, real = [0.0], [], engine.Engine.train
+
+    def train(self, data, batches, key, first, hyper, update):
+        slices.append((len(hyper), int(batches.steps[first]), 1e-3 * len(hyper) * int(batches.steps[first])))
+        now[0] += slices[-1][2]
+        return real(self, data, batches, key, first, hyper, update)
+
+    monkeypatch.setattr(engine.Engine, "train", train)
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    fit(data(1600, lengths=[1] * 800 + [40] * 800), shuffle=False)
+    assert max(seconds for *_, seconds in slices) <= 1.5 * training.SLICE_SECONDS
+    assert max(n for n, steps, _ in slices if steps == 1) > 40
+
+
+def test_samples_of_one_length_need_one_plan():
+    """A plan with masks would have operations of its own (CLEAR), to be compiled for nothing."""
+    net = network(Conv1D(3, 2), LSTM(3), Dropout(0.2), Dense(1))
+    fit(data(), net=net)
+    assert [(train, masked) for *_, train, masked in net._lowered] == [(True, False)]
 
 
 @pytest.mark.parametrize("classes, loss, units", [(2, "binary_crossentropy", 1), (3, "categorical_crossentropy", 3)])

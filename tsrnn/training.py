@@ -170,8 +170,10 @@ class Trainer:
         if state.moments is None:
             state.moments, state.n_steps = np.zeros((solver.n_moments, n_trained), dtype), 0
         self.update = engine.update(solver.code, aligned_zeros(n_trained, dtype), state.moments)
-        self.drops = engine.network.lower(n_steps(data), state.theta.dtype, train=True, masked=True).plan.rates.any()
-        self.pace = 1  # steps that the next call may make
+        # without masks that the batches may do without: those have operations of their own to compile
+        plan = engine.network.lower(n_steps(data), dtype, train=True, masked=engine.network.mask_zero).plan
+        self.drops = plan.rates.any()
+        self.pace = 1  # training steps, times their time steps, that the next call may make
         self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(
             beta_1=settings.beta_1, beta_2=settings.beta_2, epsilon=settings.epsilon, momentum=settings.momentum,
@@ -185,14 +187,13 @@ class Trainer:
             return np.arange(n)
         return np.random.default_rng([self.settings.seed, SHUFFLE, self.state.n_epochs]).permutation(n)
 
-
     def slice_end(self, batches: Batches, first: int) -> int:
         """Where the slice that begins with batch `first` ends: batches with one plan, which take about `SLICE_SECONDS`."""
-        return min(batches.same_plan(first), first + self.pace)
+        return min(batches.same_plan(first), first + max(1, self.pace // int(batches.steps[first])))
 
     def observe(self, n_steps: int, seconds: float) -> None:
-        """Hear how long a slice of steps took: the next one's length follows from it, and no bit does."""
-        self.pace = max(1, min(int(SLICE_SECONDS * n_steps / max(seconds, 1e-9)), 8 * self.pace))
+        """Hear how long a slice took, `n_steps` as `pace` has them: the next one's length follows from it, and no bit does."""
+        self.pace = max(1, min(int(SLICE_SECONDS * n_steps / max(seconds, 1e-9)), 8 * max(n_steps, self.pace)))
 
 
 class Guard:
@@ -279,7 +280,7 @@ def train_steps(trainer: Trainer, data: c.Data, batches: Batches, first: int, st
     finally:
         done = engine.take_done()
         state.n_steps += done
-    trainer.observe(len(weights), time.perf_counter() - started)
+    trainer.observe(len(weights) * int(batches.steps[first]), time.perf_counter() - started)
     losses[:, 0] += losses[:, 2] * weights  # the penalty
     losses[:, 2] = weights
     return losses[:done]

@@ -149,7 +149,7 @@ def gradient_times_input(network: Network, theta: np.ndarray, ids: np.ndarray, t
     sequences = batches.from_flat(ids, 1, len(ids), 1, len(ids))
     data = batches.make_data(sequences, theta.dtype, np.full((1, 1), y, theta.dtype))
     with Team(1) as team:
-        engine = Engine(probe, theta, team)
+        engine = Engine(probe, batches.plain(theta), team)  # of a model in a memory map it is read-only
         gradient = engine.input_gradient(data, np.arange(1))[0].astype(np.float64)
         logits = engine.predict(data)[0].astype(np.float64)
     table = network.views(theta)["embedding_0.W"]

@@ -39,7 +39,7 @@ class Ready:
     """
 
     def __init__(self, network: Network, theta: np.ndarray):
-        self.theta, self.predict = theta, Predictor(network, theta)
+        self.theta, self.predict = theta, Predictor(network, plain(theta))  # a model in a memory map is read-only
         self._type = np.dtype(np.int32) if network.is_ids else theta.dtype
         self._n_ids = network.embedding.vocabulary_size if network.embedding is not None else 0
         self._forms: dict[tuple[int, ...], Form] = {}

@@ -40,7 +40,8 @@ def address(kernel, signature):
 
     Asked for once: an interruption within LLVM's own calls can free its memory twice.
     """
-    kernel.compile(signature)
+    if signature not in kernel.overloads:
+        kernel.compile(signature)
     compiled = kernel.overloads[signature]
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
