@@ -1,5 +1,6 @@
 """The second process that compiles half of a first training: when it starts, and what its troubles cost."""
 
+import multiprocessing.process
 import os
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_workers_embedded_interpreters_and_single_cores_start_none(monkeypatch, 
     for target, name, value in ((ahead, "cache_status", lambda: ahead_status(False)),
                                 (os, "sched_getaffinity", lambda process: {0}),
                                 (sys, "executable", "/opt/blender/blender"), (sys, "executable", None),
-                                (ahead.multiprocessing, "parent_process", object),
+                                (multiprocessing.process, "parent_process", object),
                                 (ahead, "all_kernels", lambda: [executor.train])):
         with monkeypatch.context() as patch:
             patch.setattr(target, name, value, raising=False)

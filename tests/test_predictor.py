@@ -11,6 +11,7 @@ import weakref
 import joblib
 import numpy as np
 import pytest
+from numba import types
 from samples import net
 from scipy import sparse
 
@@ -153,7 +154,8 @@ def test_a_model_in_a_memory_map_predicts(tmp_path, mode):
     assert isinstance(mapped._state.theta, np.memmap)
     for data in (X, X[:1], X[:1]):
         np.testing.assert_array_equal(mapped.predict(data), fitted.predict(data))
-    assert {len(kernel.signatures) for kernel in all_kernels()} <= {0, 1, 2}  # a dtype
+    kinds = [{tuple(map(types.unliteral, one)) for one in kernel.signatures} for kernel in all_kernels()]
+    assert max(map(len, kinds)) <= 2  # one a dtype
     mapped.set_params(warm_start=True).fit(X, Y)
     np.testing.assert_array_equal(mapped.predict(X), fitted.set_params(warm_start=True).fit(X, Y).predict(X))
 

@@ -6,7 +6,6 @@ kernel cache; whatever goes wrong with it, this process compiles everything itse
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -42,7 +41,8 @@ def other_half(dtype, is_compiled: bool) -> Iterator[None]:
 
 def _may_start() -> bool:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    worker = multiprocessing.parent_process() is not None or multiprocessing.current_process().daemon
+    process = sys.modules.get("multiprocessing.process")  # a worker has imported it
+    worker = process is not None and (process.parent_process() is not None or process.current_process().daemon)
     fresh = not any(kernel.signatures for kernel in all_kernels())  # else little is left to do
     python = os.path.basename(sys.executable or "").lower().startswith("python")  # not a program that Python is a part of
     return cores > 1 and not worker and fresh and python and cache_status().writable
