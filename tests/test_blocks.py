@@ -117,15 +117,15 @@ def test_many_blocks_have_the_bits_of_the_arrays(kwargs, small):
 
 def test_masks_of_dropout_are_others_in_each_block(small):
     """Samples of a block have the numbers of the block before, and not their masks; the fit is another but as good a one."""
-    keys, gradient = [], engine.Engine.gradient
+    keys, train = [], engine.Engine.train
 
-    def spy(self, data, order, key, out):
-        keys.append(tuple(key.tolist()))
-        return gradient(self, data, order, key, out)
+    def spy(self, data, batches, key, first, hyper, update):
+        keys.extend([tuple(key.tolist())] * len(hyper))
+        return train(self, data, batches, key, first, hyper, update)
 
     windows = Windows()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine.Engine, "gradient", spy)
+        patch.setattr(engine.Engine, "train", spy)
         first = net(dropout=0.3).fit(windows)
     assert len(keys) == 4 * 10 and len(set(keys)) == 4 * 5  # blocks of two batches
     assert same(first, net(dropout=0.3).fit(windows))

@@ -53,7 +53,7 @@ def test_states():
 
 
 def test_pipeline():
-    search, score = load("pipeline").main(n=300, max_iter=20, units=(16,))
+    search, score = load("pipeline").main(n=300, max_iter=30, units=(16,))
     assert score > 0.7
     assert len(search.cv_results_["params"]) == 2
 

@@ -71,7 +71,7 @@ def compile_cell(row, dtype, train):
 def compile_callees(op, dtype):
     """Compile whatever a row of this operation may call."""
     row = np.zeros(c.N_COLUMNS, np.int64)
-    row[c.OP] = op
+    row[c.OP], dtype = op, np.dtype(dtype)
     for cell, activation in _CELLS if op == c.RECURRENT else [(0, 0)]:
         row[c.CODE], row[c.ACT] = cell, activation
         fill_in(row, dtype, train=True)
