@@ -88,7 +88,7 @@ def describe(runs: list[dict]) -> str:
     return f"{head}{tail}  {np.mean([value for _, value in picks]):.4f} ({singles})"
 
 
-def rows(runs: list[dict]) -> list[Row]:
+def rows_of(runs: list[dict]) -> list[Row]:
     """Seconds of an epoch and peak memory, a row a cell; contenders' turns are the epochs of all runs but each first one."""
     made = []
     for cell in dict.fromkeys(found["cell"] for found in runs):
@@ -158,7 +158,7 @@ def main() -> int:
         print(f"{version}, {arguments.threads} threads")
     print(table(runs) if runs else "nothing was run")
     del results.document["runs"]
-    for row in rows(runs):
+    for row in rows_of(runs):
         results.add(row)
     return 0
 
