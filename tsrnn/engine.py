@@ -19,6 +19,7 @@ PARALLEL_WORK = 3_000_000
 # Rows of a chunk, and of a call, where nothing is learnt: neither changes a row's result.
 PREDICT_ROWS, PREDICT_CALL = 16, 2048
 STREAM_ROWS = 16 * PREDICT_ROWS  # parts of a stream are a multiple of this then: whole chunks, and enough for 16 threads
+NO_KEY = np.zeros(2, np.uint32)  # where no masks are drawn
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector; loads across lines cost the products 5-30 %
 
 
@@ -138,7 +139,6 @@ class Engine:
         self._params = c.Params(theta, np.zeros(1, self.dtype), np.zeros((0, 0), self.dtype))
         self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype), np.zeros(1, np.int32))
         self._no_out = np.zeros((0, 0), self.dtype)
-        self._no_key = np.zeros(2, np.uint32)
         self._meeting = _Meeting()
         self._stale = True
         self.nbytes = 0  # of all memory but theta
@@ -229,7 +229,7 @@ class Engine:
         if network.embedding is None or not network.embedding.trainable or network.layers[1].reads_tokens(True):
             raise ValueError(f"{network.layers[:2]} gives no gradient of each position; put a trainable Embedding first, "
                              'and an Activation("linear") behind it.')
-        self.gradient(data, order, self._no_key, np.zeros(network.n_trained, self.dtype))
+        self.gradient(data, order, NO_KEY, np.zeros(network.n_trained, self.dtype))
         total, shape = data.totals[order].sum(), (len(order), int(data.lengths[order].max()), network.embedding.embedding_dim)
         gradient = np.zeros(shape, self.dtype)
         if total > 0:  # of the mean loss → of each loss; the batch had an order of its own
@@ -270,7 +270,7 @@ class Engine:
         for first in range(0, n, PREDICT_CALL):
             part = order[first:first + PREDICT_CALL]
             lowered = self._lower(data, part)
-            batch = c.Batch(part, PREDICT_ROWS, self._no_key)
+            batch = c.Batch(part, PREDICT_ROWS, NO_KEY)
             rows = np.zeros((len(part), lowered.out_steps * lowered.out_features), self.dtype) if moved \
                 else out[first:first + PREDICT_CALL]
             n_chunks = self._run(mode, lowered, data, batch, rows)

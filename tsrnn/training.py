@@ -13,7 +13,7 @@ import numpy as np
 from tsrnn import optimizers
 from tsrnn.backends import contract as c
 from tsrnn.backends.numpy.losses import POINTWISE
-from tsrnn.engine import Batches, Engine, Samples, aligned_zeros, n_samples, n_steps, parts, threads_for
+from tsrnn.engine import NO_KEY, Batches, Engine, Samples, aligned_zeros, n_samples, n_steps, parts, threads_for
 from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
 from tsrnn.parallel import Team, effective_n_jobs
@@ -22,7 +22,6 @@ from tsrnn.progress import Progress
 
 INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`
 SLICE_SECONDS = 0.05  # of training in one call: Ctrl-C and the progress bar wait that long
-NO_KEY = np.zeros(2, np.uint32)  # of a network that draws no masks
 EXPLODED = 1000.0  # times what no network need exceed, see `Guard`: no accident any more
 
 

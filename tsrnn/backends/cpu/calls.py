@@ -51,17 +51,16 @@ def _signature(form, dtype):
     return tuple(kinds[kind] for kind in form)
 
 
-def fill_in(row, dtype, train):
-    """Write the addresses that a plan's row needs for an element type into the row."""
+def fill_in_products(row, dtype, train):
+    """Write the addresses of the products that a plan's row needs for an element type into the row."""
     if row[c.OP] in (c.RECURRENT, c.DENSE, c.CONV):
         for column, (kernel, form) in _PRODUCTS.items():
             if train or column in (MATMUL, PACK):
                 row[column] = address(kernel, _signature(form, dtype))
-    compile_cell(row, dtype, train)
 
 
-def compile_cell(row, dtype, train):
-    """The same for the cell alone, if there is one."""
+def fill_in_cell(row, dtype, train):
+    """The same for its cell, if it has one."""
     if row[c.OP] == c.RECURRENT:
         forward, backward = _CELLS[row[c.CODE], row[c.ACT]]
         row[CELL_FORWARD] = address(forward, _signature(_CELL, dtype))
@@ -72,9 +71,10 @@ def compile_callees(op, dtype):
     """Compile whatever a row of this operation may call."""
     row = np.zeros(c.N_COLUMNS, np.int64)
     row[c.OP], dtype = op, np.dtype(dtype)
-    for cell, activation in _CELLS if op == c.RECURRENT else [(0, 0)]:
+    fill_in_products(row, dtype, train=True)
+    for cell, activation in _CELLS if op == c.RECURRENT else ():
         row[c.CODE], row[c.ACT] = cell, activation
-        fill_in(row, dtype, train=True)
+        fill_in_cell(row, dtype, train=True)
 
 
 def _calling(column, row, *arguments):

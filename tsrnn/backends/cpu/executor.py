@@ -17,7 +17,7 @@ from tsrnn.backends import contract as c
 from tsrnn.backends.cpu import dropout, feedforward, inputs, losses, packing, pooling, recurrent
 from tsrnn.backends.cpu.ahead import other_half
 from tsrnn.backends.cpu.barrier import draw, meet
-from tsrnn.backends.cpu.calls import address, borrowed, call, compile_callees, compile_cell, fill_in
+from tsrnn.backends.cpu.calls import address, borrowed, call, compile_callees, fill_in_cell, fill_in_products
 from tsrnn.backends.cpu.denormals import flush_denormals, restore_denormals
 from tsrnn.backends.cpu.finish import apply_update, finish_gradient, norm_and_penalty
 from tsrnn.backends.cpu.jit import inner, is_compiled, jit
@@ -63,21 +63,21 @@ class _Types:
     """Numba's types of what the kernels get, for an element type."""
 
     def __init__(self, dtype):
-        self.floats, ints = types.Array(numba.from_dtype(dtype), 1, "C"), types.Array(types.int64, 1, "C")
+        floats, ints = types.Array(numba.from_dtype(dtype), 1, "C"), types.Array(types.int64, 1, "C")
         doubles, int32s, words = (types.Array(kind, 1, "C") for kind in (types.float64, types.int32, types.uint32))
-        matrix, table, double_table = (types.Array(kind, 2, "C") for kind in (self.floats.dtype, types.int64, types.float64))
+        matrix, table, double_table = (types.Array(kind, 2, "C") for kind in (floats.dtype, types.int64, types.float64))
         number = types.int64
-        data = types.NamedTuple((self.floats, int32s, ints, ints, self.floats, ints, matrix, doubles), c.Data)
-        params = types.NamedTuple((self.floats, self.floats, matrix), c.Params)
-        scratch = types.NamedTuple((self.floats, int32s, types.Array(types.uint8, 1, "C")), c.Scratch)
-        chunk = types.NamedTuple((number, number, number, types.float64, ints, words, doubles, data, params, self.floats,
-                                  scratch, self.floats, int32s, doubles), Chunk)
+        data = types.NamedTuple((floats, int32s, ints, ints, floats, ints, matrix, doubles), c.Data)
+        params = types.NamedTuple((floats, floats, matrix), c.Params)
+        scratch = types.NamedTuple((floats, int32s, types.Array(types.uint8, 1, "C")), c.Scratch)
+        chunk = types.NamedTuple((number, number, number, types.float64, ints, words, doubles, data, params, floats,
+                                  scratch, floats, int32s, doubles), Chunk)
         plan = types.NamedTuple((table, doubles, doubles, table), c.Plan)
         steps = types.NamedTuple((ints, table, ints, words, double_table, double_table), c.Steps)
-        sums = types.NamedTuple((double_table, self.floats, int32s), c.Sums)
-        update = types.NamedTuple((number, self.floats, matrix, table, table, ints, double_table), c.Update)
+        sums = types.NamedTuple((double_table, floats, int32s), c.Sums)
+        update = types.NamedTuple((number, floats, matrix, table, table, ints, double_table), c.Update)
         self.operation = ints, types.float64, chunk
-        self.pack = plan, self.floats, self.floats
+        self.pack = plan, floats, floats
         self.train = plan, data, steps, params, scratch, sums, update, ints, number
 
 
@@ -94,11 +94,11 @@ def kernels(rows, dtype, train):
             if train and op in BACKWARD:
                 table[n, 1] = address(BACKWARD[op], kinds.operation)
         for row in rows:
-            compile_cell(row, dtype, train)
+            fill_in_cell(row, dtype, train)
         if train:
             table[-1, 0] = address(packing.pack, kinds.pack)
-    for row in rows:
-        fill_in(row, dtype, train)
+    for row in rows:  # the other half
+        fill_in_products(row, dtype, train)
     return table
 
 
@@ -108,7 +108,7 @@ def _is_trainable(kinds):
 
 def compile_training(dtype):
     """Compiles what every training needs, whatever the network, but for its operations."""
-    compile_callees(c.DENSE, np.dtype(dtype))
+    compile_callees(c.DENSE, dtype)
     train.compile(_types(np.dtype(dtype)).train)
 
 
