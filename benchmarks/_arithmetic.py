@@ -57,10 +57,10 @@ def _tokens_and_rows(ids: np.ndarray) -> tuple[int, int]:
 
     Chunks as the engine makes them: rows sorted by their real tokens, the longest first.
     """
-    from tsrnn.backends import contract
+    from tsrnn.backends.place import HOST
 
     ids = ids[np.argsort(-(ids != 0).sum(axis=1), kind="stable")]
-    size, tokens, rows = contract.chunk_rows(len(ids)), 0, 0
+    size, tokens, rows = HOST.chunk_rows(len(ids)), 0, 0
     for first in range(0, len(ids), size):
         chunk = ids[first:first + size]
         tokens += len(np.unique(chunk))

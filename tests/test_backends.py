@@ -13,6 +13,7 @@ from networks import CELL_IDS, CELLS, DIRECTIONS, FIXED, LENGTHS, LOSSES, MASKAB
 from tsrnn import engine as engine_module
 from tsrnn.backends import contract as c
 from tsrnn.backends import get
+from tsrnn.backends.place import HOST
 from tsrnn.engine import Engine
 from tsrnn.layers import GRU, LSTM, RNN, Bidirectional, Conv1D, Dense, Dropout, Embedding, GlobalAveragePooling1D, MaxPooling1D
 from tsrnn.network import Network
@@ -85,7 +86,7 @@ def check_buffers(numpy, cpu, data, tolerance):
     masked = numpy.network.mask_zero or lengths.min() < lengths.max()
     rows = numpy.network.lower(lengths.max(), numpy.dtype, train=True, masked=masked).plan.rows
     B = len(lengths)  # one chunk or two: the last one's memory
-    B = B - (B - 1) // c.chunk_rows(B) * c.chunk_rows(B)
+    B = B - (B - 1) // HOST.chunk_rows(B) * HOST.chunk_rows(B)
     expected, got = numpy._scratch[0], cpu._scratch[0]
     close = {"rtol": tolerance, "atol": tolerance * max(1.0, np.abs(numpy.theta).max())}
     for row in rows[:-1]:
@@ -288,7 +289,7 @@ def test_every_backend_offers_what_the_contract_says():
     names = {"assign_pack", "kernels", "pack", "run", "train"}
     for name in ("numpy", "cpu"):
         assert set(get(name).__all__) == names
-    with pytest.raises(ValueError, match=r"backend='gpu' must be one of 'cpu', 'numpy'"):
+    with pytest.raises(ValueError, match=r"backend='gpu' must be one of 'cpu', 'cuda', 'numpy'"):
         get("gpu")
 
 
@@ -306,7 +307,7 @@ def test_operations_and_columns_are_numbered_without_gaps():
 
 @pytest.mark.parametrize("n, rows", [(1, 4), (5, 4), (9, 8), (31, 16), (32, 16), (200, 16), (256, 16), (257, 32), (5000, 320)])
 def test_chunks_follow_from_the_batch_alone(n, rows):
-    assert c.chunk_rows(n) == rows
+    assert HOST.chunk_rows(n) == rows
     assert -(-n // rows) <= 16
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tsrnn import engine
-from tsrnn.backends import contract as c
+from tsrnn.backends.place import HOST
 from tsrnn.data import batches
 from tsrnn.layers import GRU, LSTM, RNN, Bidirectional, Conv1D, Dense, Dropout, Embedding, GlobalMaxPooling1D
 from tsrnn.network import Network
@@ -73,7 +73,7 @@ def digest(state):
 
 
 def test_the_work_is_cut_by_the_size_of_the_batch_alone():
-    assert [c.chunk_rows(n) for n in (1, 7, 31, 32, 64, 200, 256, 257, 1000)] == [4, 4, 16, 16, 16, 16, 16, 32, 64]
+    assert [HOST.chunk_rows(n) for n in (1, 7, 31, 32, 64, 200, 256, 257, 1000)] == [4, 4, 16, 16, 16, 16, 16, 32, 64]
 
 
 @pytest.mark.parametrize("name, ragged, dtype", CASES)

@@ -7,6 +7,7 @@ from test_training import data, fit, network
 
 from tsrnn import engine, training
 from tsrnn.backends import contract as c
+from tsrnn.backends.place import HOST
 from tsrnn.layers import GRU, LSTM, Dense
 from tsrnn.parallel import Team
 from tsrnn.training import State
@@ -39,7 +40,7 @@ def test_steps_cost_no_python(monkeypatch):
 def test_buffers_begin_at_cache_lines():
     for shape in (1, 7, (3, 5), (0, 4)):
         for dtype in (np.float32, np.float64, np.int32, np.uint8):
-            array = engine.aligned_zeros(shape, dtype)
+            array = HOST.zeros(shape, dtype)
             assert array.ctypes.data % 64 == 0 or array.size == 0
             assert array.dtype == dtype and array.shape == np.empty(shape).shape and not array.any()
             assert array.flags.c_contiguous and array.flags.writeable and array.flags.aligned

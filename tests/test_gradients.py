@@ -5,7 +5,7 @@ import pytest
 from gradcheck import analytic, check_gradients, check_layer_gradients, make_data, make_engine, make_layer_run
 from networks import CELL_IDS, CELLS, DIRECTIONS, FIXED, LENGTHS, LOSSES, MASKABLE, recurrent, with_mask
 
-from tsrnn.backends import contract as c
+from tsrnn.backends.place import HOST
 from tsrnn.layers import GRU, LSTM, Bidirectional, Conv1D, Dense, Dropout, Embedding, GlobalMaxPooling1D
 from tsrnn.network import Network
 
@@ -103,7 +103,7 @@ def test_numpy_initial_states_and_input(cell, options):
 def test_more_than_one_chunk_with_a_remainder(backend):
     layers = [LSTM(2, recurrent_dropout=0.3), Dropout(0.3), Dense(1)]
     engine, _, _ = check_gradients(layers, (3, 2), backend=backend, n=35, entries=2)
-    assert 35 % c.chunk_rows(35) and len(engine._params.grads) == 3
+    assert 35 % HOST.chunk_rows(35) and len(engine._params.grads) == 3
 
 
 @BACKENDS

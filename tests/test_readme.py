@@ -23,7 +23,7 @@ def _quiet_and_offline(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TSRNN_DATA_HOME", str(tmp_path))
     fresh = np.random.SeedSequence
-    monkeypatch.setattr(np.random, "SeedSequence", lambda *seed: fresh(*seed or [0]))  # models without random_state give the same, too
+    monkeypatch.setattr(np.random, "SeedSequence", lambda *seed: fresh(*seed or [0]))  # models without random_state repeat
     pytest.importorskip("matplotlib").use("agg")
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tsrnn.backends import contract as c
+from tsrnn.backends.place import HOST
 from tsrnn.backends.solvers import N_HYPER, NO_SOLVER
 from tsrnn.network import Lowered, Network
 from tsrnn.parallel import Team, effective_n_jobs
@@ -17,18 +18,9 @@ from tsrnn.parallel import Team, effective_n_jobs
 # Below this many multiply-adds, of a training step or of a prediction, threads cost more than they save (0.1 ms of work).
 PARALLEL_WORK = 3_000_000
 # Rows of a chunk, and of a call, where nothing is learnt: neither changes a row's result.
-PREDICT_ROWS, PREDICT_CALL = 16, 2048
-STREAM_ROWS = 16 * PREDICT_ROWS  # parts of a stream are a multiple of this then: whole chunks, and enough for 16 threads
+PREDICT_CALL = 2048
+STREAM_ROWS = 256  # parts of a stream are a multiple of this then: whole chunks, and enough for 16 threads
 NO_KEY = np.zeros(2, np.uint32)  # where no masks are drawn
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector; loads across lines cost the products 5-30 %
-
-
-def aligned_zeros(shape: int | tuple[int, ...], dtype) -> np.ndarray:
-    """`np.zeros` that begins at a multiple of `ALIGNMENT` bytes."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
-    return raw[start:start + size].view(dtype).reshape(shape)
 
 
 class Stream(Protocol):
@@ -99,7 +91,7 @@ class _Meeting:
     """The words through which the threads of a call of `train` find each other, see the contract."""
 
     def __init__(self) -> None:
-        self.words = aligned_zeros(c.MEETING_WORDS, np.int64)
+        self.words = HOST.zeros(c.MEETING_WORDS, np.int64)
 
     def begin(self, n_threads: int) -> None:
         self.words[:] = 0
@@ -129,6 +121,9 @@ class Engine:
     def __init__(self, network: Network, theta: np.ndarray, team: Team):
         self.network, self.theta, self.team = network, theta, team
         self.backend, self.dtype = network.backend, theta.dtype
+        self.place = self.backend.place
+        self._mirrors = [(theta, self.place.put(theta))]  # arrays of the host that training changes, and where it does
+        self._known: list[tuple[c.Data, c.Data]] = []  # the samples seen last, and their counterparts
         self._scratch: list[c.Scratch] = []
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
@@ -136,16 +131,32 @@ class Engine:
         self._steps: int | None = None
         self._cut: tuple | None = None  # where the batches of an epoch begin and end, and their numbers
         self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
-        self._params = c.Params(theta, np.zeros(1, self.dtype), np.zeros((0, 0), self.dtype))
-        self._sums = c.Sums(np.zeros((1, 2)), np.zeros(1, self.dtype), np.zeros(1, np.int32))
+        self._params = c.Params(self._mirrors[0][1], self.place.zeros(1, self.dtype), self.place.zeros((0, 0), self.dtype))
+        self._sums = c.Sums(np.zeros((1, 2)), self.place.zeros(1, self.dtype), self.place.zeros(1, np.int32))
         self._no_out = np.zeros((0, 0), self.dtype)
         self._meeting = _Meeting()
         self._stale = True
         self.nbytes = 0  # of all memory but theta
 
     def refresh(self) -> None:
-        """Theta has changed."""
+        """Theta has changed, or the moments that `update` was given."""
+        for array, there in self._mirrors:
+            self.place.put(array, there)
         self._stale = True
+
+    def collect(self) -> None:
+        """Brings theta and the moments back to where the caller has them."""
+        for array, there in self._mirrors:
+            self.place.get(there, array)
+
+    def _put(self, data: c.Data) -> c.Data:
+        """The samples where the backend wants them; training and validation samples stay there."""
+        for known, there in self._known:
+            if known is data:
+                return there
+        there = self.place.put_data(data)
+        self._known = [*self._known[-1:], (data, there)]
+        return there
 
     def batches(self, data: c.Data, order: np.ndarray, batch_size: int) -> Batches:
         """The samples `order` cut into batches; within a batch of token ids the longest come first: its order means nothing."""
@@ -171,14 +182,17 @@ class Engine:
             bounds, numbers, weights, steps, masked = (a[counts] for a in (bounds, numbers, weights, steps, masked))
         return Batches(order, bounds, numbers, weights, steps, masked, self._steps is not None)
 
-    def update(self, solver: int, gradient: np.ndarray, moments: np.ndarray) -> c.Update:
-        """What a step's end works on; `gradient (n_trained,)` and `moments (n_moments, n_trained)` are used in place."""
+    def update(self, solver: int, moments: np.ndarray) -> c.Update:
+        """What a step's end works on, with room for the gradient; `collect` brings `moments (n_moments, n_trained)` back."""
         network = self.network
         table: Any = network.embedding if network.n_trained > network.n_dense else None
         place = (network.n_dense, table.vocabulary_size, table.embedding_dim) if table else (0, 0, 0)
         frozen = np.array([[span.start, span.stop] for span in network.frozen], np.int64).reshape(-1, 2)
         squares = np.zeros((c.n_blocks(network.n_dense, *place[1:]), 2))
-        return c.Update(solver, gradient, moments, network.penalised, frozen, np.array(place, np.int64), squares)
+        there = self.place.put(moments)
+        self._mirrors = [self._mirrors[0], (moments, there)]
+        return c.Update(solver, self.place.zeros(network.n_trained, self.dtype), there, network.penalised, frozen,
+                        np.array(place, np.int64), squares)
 
     def train(self, data: c.Data, batches: Batches, key: np.ndarray, first: int, hyper: np.ndarray,
               update: c.Update) -> np.ndarray:
@@ -196,12 +210,13 @@ class Engine:
                                      masked=bool(batches.masked[first]) or self.network.mask_zero)
         n_threads, rows = 1, np.empty(len(sizes), np.int64)
         for size in set(sizes.tolist()):
-            rows[sizes == size] = c.chunk_rows(size)
-            n_threads = max(n_threads, self._room(lowered, size, c.chunk_rows(size), train=True)[1])
+            rows[sizes == size] = self.place.chunk_rows(size)
+            n_threads = max(n_threads, self._room(lowered, size, self.place.chunk_rows(size), train=True)[1])
         steps = c.Steps(batches.order[start:end], bounds, rows, key, hyper, np.zeros((len(hyper), 3)))
         self._stale = True  # each step packs its own
         meeting = self._meeting
-        self.team.run(self.backend.train, [(lowered.plan, data, steps, self._params, self._scratch[i], self._sums, update,
+        there = self._put(data)
+        self.team.run(self.backend.train, [(lowered.plan, there, steps, self._params, self._scratch[i], self._sums, update,
                                             meeting.words, i) for i in range(n_threads)], meeting)
         return steps.losses
 
@@ -215,8 +230,9 @@ class Engine:
         if not len(batches.bounds):  # nobody counts
             gradient[:self.network.n_trained] = 0
             return 0.0, 0.0
-        update = self.update(NO_SOLVER, gradient[:self.network.n_trained], np.zeros((1, 0), self.dtype))
+        update = self.update(NO_SOLVER, np.zeros((1, 0), self.dtype))
         (loss, right, _), = self.train(data, batches, key, 0, np.zeros((1, N_HYPER)), update).tolist()
+        self.place.get(update.gradient, gradient[:self.network.n_trained])
         return loss, right
 
     def input_gradient(self, data: c.Data, order: np.ndarray) -> np.ndarray:
@@ -270,7 +286,7 @@ class Engine:
         for first in range(0, n, PREDICT_CALL):
             part = order[first:first + PREDICT_CALL]
             lowered = self._lower(data, part)
-            batch = c.Batch(part, PREDICT_ROWS, NO_KEY)
+            batch = c.Batch(part, self.place.predict_rows, NO_KEY)
             rows = np.zeros((len(part), lowered.out_steps * lowered.out_features), self.dtype) if moved \
                 else out[first:first + PREDICT_CALL]
             n_chunks = self._run(mode, lowered, data, batch, rows)
@@ -305,15 +321,16 @@ class Engine:
 
     def forget(self) -> None:
         """Lets go of the samples seen last, for an engine that is kept; a few lengths may stay, what depends on ids may not."""
+        self._known = []
         if self._lengths is not None and (self._real is not None or len(self._lengths) > PREDICT_CALL):
             self._lengths = self._real = None
 
     def _run(self, mode: int, lowered: Lowered, data: c.Data, batch: c.Batch, out: np.ndarray) -> int:
         n_chunks, n_threads = self._room(lowered, len(batch.order), batch.rows, train=False)
         if self._stale:
-            self.backend.pack(lowered.plan, self.theta, self._params.packed)
+            self.backend.pack(lowered.plan, self._params.theta, self._params.packed)
             self._stale = False
-        args = (mode, lowered.plan, data, batch, self._params)
+        args = (mode, lowered.plan, self._put(data), batch, self._params)
         if n_threads == 1:
             self.backend.run(*args, self._scratch[0], self._sums, out, 0, n_chunks, 1)
         else:
@@ -334,18 +351,18 @@ class Engine:
     def _reserve(self, lowered: Lowered, n: int, rows: int, train: bool) -> tuple[int, int]:
         n_chunks = -(-n // rows)
         work = lowered.work * n * (3 if train else 1)
-        n_threads = min(self.team.n_threads, n_chunks) if work > PARALLEL_WORK else 1
+        n_threads = self.place.threads(min(self.team.n_threads, n_chunks)) if work > PARALLEL_WORK else 1
         self._reserve_scratch(lowered, min(rows, n), n_threads)
         params, sums = self._params, self._sums
         if params.packed.size < lowered.pack:
-            self._params = params = params._replace(packed=aligned_zeros(lowered.pack, self.dtype))
+            self._params = params = params._replace(packed=self.place.zeros(lowered.pack, self.dtype))
             self._stale = True
         if train and len(params.grads) < n_chunks:
-            self._params = params._replace(grads=aligned_zeros((n_chunks, self.network.n_dense), self.dtype))
+            self._params = params._replace(grads=self.place.zeros((n_chunks, self.network.n_dense), self.dtype))
         if len(sums.loss) < n_chunks or sums.tokens.size < lowered.tokens * n:
             self._sums = c.Sums(np.zeros((max(n_chunks, len(sums.loss)), 2)),
-                                np.empty(max(lowered.tokens * n, sums.tokens.size), self.dtype),
-                                np.empty(max(lowered.steps * n, sums.token_ids.size), np.int32))
+                                self.place.zeros(max(lowered.tokens * n, sums.tokens.size), self.dtype),
+                                self.place.zeros(max(lowered.steps * n, sums.token_ids.size), np.int32))
         kept = (*itertools.chain(*self._scratch), self._params.packed, self._params.grads, *self._sums)
         self.nbytes = sum(array.nbytes for array in kept)
         return n_chunks, n_threads
@@ -359,5 +376,4 @@ class Engine:
             sizes = [max(array.size, size) for array, size in zip(scratch[0], sizes)]
             if [array.size for array in scratch[0]] != sizes:
                 scratch.clear()
-        dtypes = self.dtype, np.int32, np.uint8
-        scratch += [c.Scratch(*map(aligned_zeros, sizes, dtypes)) for _ in range(len(scratch), n_threads)]
+        scratch += [self.place.scratch(*sizes, self.dtype) for _ in range(len(scratch), n_threads)]

@@ -60,7 +60,7 @@ class Network:
         A name in `tsrnn.losses.LOSSES`.
     loss_params : sequence of float
         Huber's delta, or the quantiles.
-    backend : {"cpu", "numpy"}
+    backend : {"cpu", "cuda", "numpy"}
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: Shape, loss: str = "squared_error",
@@ -151,7 +151,7 @@ class Network:
         if sum(group.size for group in self._groups((steps,) + self.input_shape[1:])) != self.n_params:
             raise ValueError(f"The network was built for {self.input_shape[0]} steps and cannot take {steps}: its Flatten or "
                              "Reshape needs sequences of one length.")
-        builder = Builder(train, masked, self.offsets)
+        builder = Builder(train, masked, self.offsets, keeps_gates=self.backend.place.keeps_gates)
         value = Value((steps,) + self.input_shape[1:], mask=builder.mask_buffer(steps) if masked else c.NONE)
         source, numbering = replace(value, mask=c.NONE), 0
         if self.is_ids:

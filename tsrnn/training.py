@@ -13,7 +13,7 @@ import numpy as np
 from tsrnn import optimizers
 from tsrnn.backends import contract as c
 from tsrnn.backends.numpy.losses import POINTWISE
-from tsrnn.engine import NO_KEY, Batches, Engine, Samples, aligned_zeros, n_samples, n_steps, parts, threads_for
+from tsrnn.engine import NO_KEY, Batches, Engine, Samples, n_samples, n_steps, parts, threads_for
 from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
 from tsrnn.parallel import Team, effective_n_jobs
@@ -149,6 +149,7 @@ def fit_network(network: Network, state: State, train: Samples, val: Samples | N
             else:
                 state.stopped = "max_iter"
         except KeyboardInterrupt:
+            trainer.engine.collect()
             state.stopped = "interrupted"
             state.message = f"interrupted after {state.n_epochs} epochs and part of the next one"
     if val is not None and settings.restore_best and state.best_theta is not None:
@@ -168,7 +169,7 @@ class Trainer:
         n_trained, dtype = engine.network.n_trained, state.theta.dtype
         if state.moments is None:
             state.moments, state.n_steps = np.zeros((solver.n_moments, n_trained), dtype), 0
-        self.update = engine.update(solver.code, aligned_zeros(n_trained, dtype), state.moments)
+        self.update = engine.update(solver.code, state.moments)
         # without masks that the batches may do without: those have operations of their own to compile
         plan = engine.network.lower(n_steps(data), dtype, train=True, masked=engine.network.mask_zero).plan
         self.drops = plan.rates.any()
@@ -332,6 +333,7 @@ def _pass(trainer: Trainer, rate: float) -> tuple[float, float, float]:
             seen = now
         progress.batch(len(order) - seen, loss / total if total else math.nan)  # batches where nobody counts
         before += -(-len(order) // settings.batch_size)
+    trainer.engine.collect()
     if not np.isfinite(state.theta).all():  # the last step's doing, or a finite loss hides it
         raise NonFiniteLossError(_where(state, before))
     return loss, right, total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-NAMES = ("cpu", "numpy")
+NAMES = ("cpu", "cuda", "numpy")
 
 
 def get(name: str) -> ModuleType:

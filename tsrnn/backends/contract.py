@@ -19,6 +19,9 @@ and bottom to top for the backward pass.  A backend is a package of a few functi
     step changes nothing.  With solver ``NO_SOLVER`` no step does: the gradient, after L2 and clipping by value, is what is
     left.
 
+``place``
+    Where its arrays lie and how it cuts a batch, see `tsrnn.backends.place`.
+
 Alphabet: ``B`` rows of a chunk, ``T`` steps, ``F`` features, ``H`` hidden units, ``V`` vocabulary, ``E`` embedding, ``C``
 channels, ``K`` kernel width or outputs.
 
@@ -42,7 +45,7 @@ each token first.  That is the same up to the order of additions.
 
 Chunks
 ------
-``chunk_rows(n)`` cuts a batch into fixed chunks by its size alone, never by the number of threads; each chunk has a
+``place.chunk_rows(n)`` cuts a batch into fixed chunks by its size alone, never by the number of threads; each chunk has a
 gradient row of its own, and the rows are summed by a fixed tree.  The gradient's norm is summed block by block (``BLOCK``), in
 the order of the blocks.  So the number of threads cannot change a bit, nor can it matter which of them took what.
 
@@ -253,14 +256,6 @@ def n_blocks(n_dense: int, V: int, E: int) -> int:
     """Blocks of the gradient of `n_dense` parameters and a table (V, E)."""
     rows = max(1, BLOCK // max(E, 1))
     return -(-n_dense // BLOCK) + -(-V // rows)
-
-
-def chunk_rows(n_batch: int) -> int:
-    """Rows of a chunk: at least 16 where the batch allows two such chunks, at most 16 chunks a batch."""
-    if n_batch < 32:
-        half = -(-n_batch // 2)
-        return max(4, -(-half // 4) * 4)
-    return max(16, -(-n_batch // (16 * 16)) * 16)
 
 
 def random_key(seed: int, epoch: int) -> np.ndarray:

@@ -79,6 +79,7 @@ class Builder:
     train: bool
     masked: bool
     offsets: list[int]  # theta offsets of the parameter groups, in the order in which the layers list them
+    keeps_gates: bool = False  # whether recurrent layers have room for the gates of all steps in any case
     rows: list[np.ndarray] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     mem: int = 0

@@ -203,6 +203,7 @@ def lower_directions(layer: Recurrent, builder: Builder, value: Value, direction
     shared, after = ld > units, replace(value, slots=c.NONE)
     has_tokens = value.slots != c.NONE
     table = builder.buffer(steps * (cell.slots * units + c.GAP)) if has_tokens else c.NONE  # one direction's at a time
+    keeps = builder.train or builder.keeps_gates
     slice_steps = min(steps, max(1, SLICE // (cell.slots * units * repeat)))
     for n, reverse in enumerate(directions):
         if n and shared:
@@ -220,7 +221,7 @@ def lower_directions(layer: Recurrent, builder: Builder, value: Value, direction
             MASK_OUT=c.NONE, PARAM=param + n * size, CODE=cell.code, REVERSE=int(reverse),
             SEQUENCE=int(layer.return_sequences), H_SEQ=h_seq,
             C_SEQ=builder.buffer((steps + 2) * units * repeat) if cell.has_cell_state else c.NONE,
-            WORK=builder.buffer((steps if builder.train else 1) * cell.slots * units * repeat), KEEP=int(builder.train),
+            WORK=builder.buffer((steps if keeps else 1) * cell.slots * units * repeat), KEEP=int(keeps),
             STEP=builder.buffer(cell.gates * units * repeat), SLICE_STEPS=slice_steps,
             SLICE=builder.buffer(slice_steps * (cell.slots * units + c.GAP) * repeat),
             H_DROP=builder.buffer((steps + 1) * units * repeat) if recurrent_dropout else c.NONE,

@@ -2,5 +2,6 @@
 
 from tsrnn.backends.cpu.executor import kernels, run, train
 from tsrnn.backends.cpu.packing import assign_pack, pack
+from tsrnn.backends.place import HOST as place
 
-__all__ = ["assign_pack", "kernels", "pack", "run", "train"]
+__all__ = ["assign_pack", "kernels", "pack", "place", "run", "train"]

@@ -1,0 +1,71 @@
+"""The one place that imports `numba.cuda`: kernels by the numbers they are made for, and whether there is a card at all.
+
+`numba.cuda` comes with the package numba-cuda.  Its successor numba-cuda-mlir has the same interface; then this file changes.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+try:
+    from numba import cuda
+except ImportError:  # a Numba that left its CUDA target to packages of their own
+    cuda = None
+
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+# Threads of a block where each works for itself, rows and columns of a block's tile of a product, and so on: real blocks fill a
+# multiprocessor, simulated ones are small because a thread is simulated by thousands of Python steps.
+THREADS = 4 if SIMULATED else 256
+REMEDY = 'use device="cpu", or device="auto" for whichever is there'
+
+
+class NoGPUError(RuntimeError):
+    """`device="cuda"` on a machine where it cannot work."""
+
+
+@functools.cache
+def why_not() -> str:
+    """Why nothing can run on a card here, with the remedy; empty where it can."""
+    if SIMULATED:
+        return ""
+    try:
+        import numba_cuda  # noqa: F401
+    except ImportError:
+        return f'the package numba-cuda is missing; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or {REMEDY}'
+    try:
+        if cuda.is_available():
+            return ""
+        reason = getattr(cuda, "cuda_error", lambda: None)() or "no NVIDIA driver or no NVIDIA GPU was found"
+    except Exception as error:  # whatever a half-installed driver comes up with
+        reason = f"the NVIDIA driver does not work ({error})"
+    return f"{reason}; install the driver (nvidia-smi shows whether it works), or {REMEDY}"
+
+
+def family(make):
+    """Turns ``make(*numbers) -> kernel function`` into a table of kernels, each compiled where it is launched first.
+
+    Element types and sizes are constants of a kernel: so it unrolls what has to lie in registers, and no literal promotes
+    float32 to float64.
+    """
+    @functools.cache
+    def member(*numbers):
+        return cuda.jit(make(*numbers))
+
+    return functools.update_wrapper(member, make)
+
+
+def device(make):
+    """The same for functions that kernels call; they are inlined."""
+    @functools.cache
+    def member(*numbers):
+        return cuda.jit(make(*numbers), device=True, inline="always")
+
+    return functools.update_wrapper(member, make)
+
+
+def number_type(array):
+    """float32 or float64 as NumPy has it, the key of most families."""
+    return np.dtype(array.dtype).type
