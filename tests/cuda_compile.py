@@ -18,6 +18,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import numpy as np  # noqa: E402
 
 CC, ARCH = (9, 0), "sm_90"
+OPTIONS = ("launch_bounds", "lineinfo")  # of `cuda.jit` that change the code
 USED = re.compile(r"Used (\d+) registers")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 SHARED = re.compile(r"(\d+) bytes smem")
@@ -30,7 +31,8 @@ def compile_kernel(kernel, args, block) -> dict:
 
     # arrays of the card are contiguous unless they are views; the launch would say so as well
     signature = types.void(*(typeof(arg) for arg in args))
-    ptx, _ = cuda.compile(kernel.py_func, signature, cc=CC, device=False, abi="numba", output="ptx", **kernel.targetoptions_)
+    options = {name: kernel.targetoptions[name] for name in OPTIONS if kernel.targetoptions.get(name)}
+    ptx, _ = cuda.compile(kernel.py_func, signature, cc=CC, device=False, abi="numba", output="ptx", **options)
     threads = int(np.prod(block))
     options = LinkerOptions(arch=ARCH, verbose=True, max_register_count=min(255, 65536 // (-(-threads // 32) * 32)))
     linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
@@ -88,8 +90,8 @@ def main(names) -> None:
                     done.add(key)
                     found = compile_kernel(launch.kernel, launch.args, launch.block)
                     del found["ptx"]
-                    print(json.dumps({"network": name, "dtype": np.dtype(dtype).name, "kernel": launch.kernel.py_func.__qualname__,
-                                      **found}), flush=True)
+                    what = {"network": name, "dtype": np.dtype(dtype).name, "kernel": launch.kernel.py_func.__qualname__}
+                    print(json.dumps(what | found), flush=True)
 
 
 if __name__ == "__main__":

@@ -286,7 +286,7 @@ def test_short_sequences_survive_window_pooling(backend):
 
 
 def test_every_backend_offers_what_the_contract_says():
-    names = {"assign_pack", "kernels", "pack", "run", "train"}
+    names = {"assign_pack", "kernels", "pack", "place", "run", "train"}
     for name in ("numpy", "cpu"):
         assert set(get(name).__all__) == names
     with pytest.raises(ValueError, match=r"backend='gpu' must be one of 'cpu', 'cuda', 'numpy'"):
