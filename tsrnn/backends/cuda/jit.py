@@ -22,10 +22,6 @@ THREADS = 4 if SIMULATED else 256
 REMEDY = 'use device="cpu", or device="auto" for whichever is there'
 
 
-class NoGPUError(RuntimeError):
-    """`device="cuda"` on a machine where it cannot work."""
-
-
 @functools.cache
 def why_not() -> str:
     """Why nothing can run on a card here, with the remedy; empty where it can."""
