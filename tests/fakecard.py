@@ -1,7 +1,7 @@
 """A backend that behaves as a card does, for tests without one: what lies on it is out of the host's reach.
 
-Its arrays are of a type of their own, which can be put, brought back and measured, and nothing else; what computes on them is the
-NumPy backend.  `install()` puts it in the place of `tsrnn.backends.cuda`, in one process.
+Its arrays are of a type of their own, which can be put, brought back and measured, and nothing else; what computes on them
+is the NumPy backend.  `install()` puts it in the place of `tsrnn.backends.cuda`, in one process.
 """
 
 import os

@@ -5,6 +5,7 @@ The card is `fakecard`: what it holds is out of the host's reach, so whatever is
 
 import copy
 import io
+import json
 import multiprocessing
 import os
 import pickle
@@ -95,7 +96,8 @@ def test_devices_without_one(no_card):
     with pytest.raises(NoGPUError, match=f'device="cuda": {WHY}.'):
         backend_of("cuda", fitting=True)
     with pytest.warns(DeviceWarning, match=f'device="auto" runs on the CPU here: {WHY}.') as told:
-        assert backend_of("auto", fitting=True) == backend_of("cuda", fitting=False) == backend_of("auto", fitting=False) == "cpu"
+        names = [backend_of("auto", fitting=True), backend_of("cuda", fitting=False), backend_of("auto", fitting=False)]
+    assert names == ["cpu"] * 3
     assert len(told) == 1 and told[0].filename == __file__
 
 
@@ -106,9 +108,9 @@ class Untouchable:
         raise AssertionError(f"X.{name} is looked at")
 
 
-@pytest.mark.parametrize("estimator", [
-    *(getattr(tsrnn, name)(device="cuda") for name in ESTIMATORS), TextClassifier(device="cuda")], ids=lambda e: type(e).__name__)
-def test_a_fit_without_the_card_that_it_wants_does_nothing(no_card, estimator):
+@pytest.mark.parametrize("name", [*ESTIMATORS, "TextClassifier"])
+def test_a_fit_without_the_card_that_it_wants_does_nothing(no_card, name):
+    estimator = getattr(tsrnn, name)(device="cuda")
     for method in ("fit", "partial_fit"):
         with pytest.raises(NoGPUError, match=WHY):
             getattr(clone(estimator).set_params(early_stopping=False), method)(Untouchable(), Untouchable())
@@ -313,7 +315,7 @@ def check_training(backend="cuda", epochs=4, **settings):
         plain = network()
         state, seen[name] = State.create(plain, 0, np.float64), []
 
-        def look(epoch, logs, state=state, seen=seen[name]):
+        def look(epoch, logs, plain=plain, state=state, seen=seen[name]):
             seen.append((state.theta.copy(), state.moments.copy(), logs["loss"], logs["val_loss"], state.n_steps,
                          training.predict_network(plain, state.theta, samples_of())))
 
@@ -328,13 +330,17 @@ def check_training(backend="cuda", epochs=4, **settings):
 
 def check_divergence(backend="cuda"):
     """A rate far too high: the weights go back to sound ones, there as well, before the loss is measured with them."""
-    states = {}
+    states, evaluate = {}, Engine.evaluate
     for name in ("cpu", backend):
         plain, measured = network(), []
         states[name] = state = State.create(plain, 0, np.float64)
+
+        def measure(self, data, measured=measured):
+            measured.append(evaluate(self, data))
+            return measured[-1]
+
         with pytest.MonkeyPatch.context() as patch:
-            evaluate = Engine.evaluate
-            patch.setattr(Engine, "evaluate", lambda self, data: measured.append(evaluate(self, data)) or measured[-1])
+            patch.setattr(Engine, "evaluate", measure)
             fit_network(plain.on(name), state, samples_of(), None,
                         Settings("sgd", learning_rate_init=1e7, clip_norm=None, batch_size=16, n_iter_no_change=99), 20)
         assert state.stopped == "diverged" and not state.moments.any() and np.isfinite(state.theta).all()
@@ -585,3 +591,38 @@ def test_a_network_elsewhere(card):
 def test_warnings_of_convergence_come_as_ever(card):
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         regressor(device="cuda", n_iter_no_change=10).fit(X, Y)
+
+
+# -------------------------------------------------------------------------------------------------------- command line
+
+
+def command(*arguments):
+    from typer.testing import CliRunner
+
+    from tsrnn.cli import app
+
+    return CliRunner().invoke(app, [*arguments, "--quiet"])
+
+
+@pytest.mark.parametrize("arguments", [["forecast", "none.csv"], ["backtest", "none.csv"], ["classify", "none.csv"]])
+def test_commands_without_the_card_that_they_want(no_card, arguments):
+    result = command(*arguments, "--device", "cuda")
+    assert result.exit_code == 2 and result.stderr == f"error: --device=cuda: {WHY}.\n"
+    assert "--device='gpu'" not in command(*arguments, "--device", "gpu").stderr
+    assert "error: --device=gpu is unknown; use one of 'auto', 'cpu', 'cuda'." in command(*arguments, "--device", "gpu").stderr
+
+
+def test_a_command_on_the_card(card, tmp_path):
+    prices = tmp_path / "prices.csv"
+    rows = [f"2024-{1 + i // 28:02}-{1 + i % 28:02},{value}" for i, value in enumerate(100 + np.sin(np.arange(90.0)))]
+    prices.write_text("date,close\n" + "\n".join(rows), encoding="utf-8")
+    options = ["--window", "5", "--epochs", "2", "--hidden", "3", "--horizon", "2", "--json", "--level", "none"]
+    result = command("forecast", str(prices), "--device", "auto", *options)
+    assert result.exit_code == 0 and card.steps and json.loads(result.stdout)["device"] == "auto"
+    steps = card.steps
+    assert json.loads(command("forecast", str(prices), *options).stdout)["device"] == "cpu" and card.steps == steps
+
+
+def test_show_versions_says_why_there_is_no_card(no_card, capsys):
+    tsrnn.show_versions(gpu=True)
+    assert f"CUDA  not usable: {WHY}" in capsys.readouterr().out

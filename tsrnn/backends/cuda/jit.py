@@ -37,6 +37,7 @@ def why_not() -> str:
         reason = getattr(cuda, "cuda_error", lambda: None)() or "no NVIDIA driver or no NVIDIA GPU was found"
     except Exception as error:  # whatever a half-installed driver comes up with
         reason = f"the NVIDIA driver does not work ({error})"
+    reason = " ".join(str(reason).split()).rstrip(".")
     return f"{reason}; install the driver (nvidia-smi shows whether it works), or {REMEDY}"
 
 
