@@ -49,11 +49,11 @@ def launches(network, n=7, dtype=np.float32, steps=None, train=True, masked=Fals
     from gradcheck import make_data, make_engine
 
     from tsrnn.backends import contract as c
-    from tsrnn.backends.cuda import executor, place
+    from tsrnn.backends.cuda import executor
     from tsrnn.backends.cuda.recorder import Turn
     from tsrnn.backends.solvers import ADAM
 
-    card = place.CARD
+    card = executor.CARD
     card.empty = card.zeros = lambda shape, dtype: np.zeros(shape, dtype)  # arrays of the host stand for the card's
     card.put = lambda array, there=None: np.ascontiguousarray(array)
     card.get = lambda there, array: None
