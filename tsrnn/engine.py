@@ -25,7 +25,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector; loads across lines
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype) -> np.ndarray:
     """`np.zeros` that begins at a multiple of `ALIGNMENT` bytes."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     raw = np.zeros(size + ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start:start + size].view(dtype).reshape(shape)

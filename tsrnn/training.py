@@ -157,8 +157,8 @@ class Checkpoint(NamedTuple):
         """All of it where there are several epochs, else the weights."""
         copied = replace(state, theta=state.theta.copy())
         if epochs > 1:
-            assert state.moments is not None
-            copied.moments, copied.schedule, copied.patience = map(copy.copy, (state.moments, state.schedule, state.patience))
+            copied.moments, copied.schedule = copy.copy(state.moments), copy.copy(state.schedule)
+            copied.patience = copy.copy(state.patience)
         return cls(epochs, copied)
 
     def restore(self, state: State) -> None:
@@ -229,8 +229,8 @@ class Guard:
         state.moments[:], state.n_steps = 0, 0
         told = f"the weights from the end of epoch {kept.n_epochs}" if kept.n_epochs else "the initial weights"
         rate = self.trainer.hyper[optimizers.LR]
-        return (f"training stopped and {told} were restored. Scale the inputs and targets, or lower learning_rate_init (the rate "
-                f"was {rate:g}){'' if self.trainer.settings.clip_norm else ', or set clip_norm=1.0'}.")
+        return (f"training stopped and {told} were restored. Scale the inputs and targets, or lower learning_rate_init (the "
+                f"rate was {rate:g}){'' if self.trainer.settings.clip_norm else ', or set clip_norm=1.0'}.")
 
 
 def _glance(samples: Samples) -> c.Data:
@@ -318,11 +318,11 @@ def _passes(trainer: Trainer, n_epochs: int) -> list[list[float]]:
     rates = np.array([state.schedule.rate(epoch) for epoch in epochs])
     epoch_keys = np.array([c.random_key(settings.seed, epoch) if trainer.drops else NO_KEY for epoch in epochs])
     orders = [trainer.order(epoch) for epoch in epochs]
-    order = orders[0] if n_epochs == 1 else np.concatenate(orders)  # a stream's may be large
+    samples = orders[0] if n_epochs == 1 else np.concatenate(orders)  # a stream's may be many
     sums, before = [[0.0, 0.0, 0.0] for _ in epochs], 0
     now = sums[0]
     trainer.hyper[optimizers.LR] = rates[0]
-    for part, (data, order) in enumerate(parts(trainer.data, order, settings.batch_size)):
+    for part, (data, order) in enumerate(parts(trainer.data, samples, settings.batch_size)):
         keys = epoch_keys
         if part:  # its samples have the numbers of the first part's, and must not have their masks
             keys = np.array([np.random.SeedSequence(key.tolist(), spawn_key=(part,)).generate_state(2, np.uint32)

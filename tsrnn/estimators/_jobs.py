@@ -43,7 +43,11 @@ _place: ContextVar[Place | None] = ContextVar("tsrnn_job", default=None)
 def threads(n_jobs: int | None) -> int | None:
     """`n_jobs` as a network may have it: within a job no more than its share."""
     place = _place.get()
-    return n_jobs if place is None else min(effective_n_jobs(n_jobs), place.threads)
+    if place is None:
+        return n_jobs
+    if n_jobs is None and place.threads == 1:  # how many cores there are is read from files
+        return 1
+    return min(effective_n_jobs(n_jobs), place.threads)
 
 
 def check_cancelled() -> None:
