@@ -197,10 +197,10 @@ def test_a_gradient_that_is_not_finite_within_a_block(blocks, monkeypatch):
 @pytest.mark.parametrize("after", [False, True])
 def test_ctrl_c_within_a_block_leaves_whole_epochs(where, after, blocks, monkeypatch):
     """Wherever it comes: the epochs that are told are those that the weights have seen, and the fit can go on."""
-    owner = {"train": engine.Engine, "observe": training.Patience, "begin": training.Guard, "rate": optimizers.Constant}[where]
+    owner = {"train": engine.Engine, "observe": training.Patience, "begin": training.Guard, "rate": optimizers.Plateau}[where]
     real, seen = getattr(owner, where), set()
     monkeypatch.setattr(training.Trainer, "observe", lambda self, *_: setattr(self, "pace", 4 * self.work))
-    options = {"stop_early": False, "alpha": 0.1}
+    options = {"stop_early": False, "alpha": 0.1, "learning_rate": "plateau", "tol": 1000.0}
     for at in range(1, 14):
         left = itertools.count(1)
 
