@@ -147,9 +147,11 @@ def test_the_order_is_a_function_of_seed_and_epoch():
         with Team(1) as team:
             trainer = training.Trainer(engine.Engine(net, state.theta, team), state, data(30), settings,
                                        optimizers.get_solver("adam"), Progress(False, 1, 1))
-            return [trainer.order(epoch).tolist() for epoch in range(3)]
+            assert np.array_equal(trainer.order(range(1, 3)), np.concatenate([trainer.order(range(i, i + 1)) for i in (1, 2)]))
+            return trainer.order(range(3)).reshape(3, 30).tolist()
 
     first = orders(1)
+    assert first[2] == np.random.default_rng([1, training.SHUFFLE, 2]).permutation(30).tolist()
     assert first == orders(1) and all(sorted(order) == list(range(30)) for order in first)
     assert len({tuple(order) for order in first + orders(2)}) == 6
     assert orders(1, shuffle=False) == [list(range(30))] * 3

@@ -58,9 +58,9 @@ def fit_network(network: Network, state: State, train: Samples, val: Samples | N
 
     Notes
     -----
-    Ctrl-C ends the fit within a tenth of a second, or after the step under way where that takes longer.  Where a loss or
-    gradient becomes NaN, infinite or astronomic (see `Guard`), the fit stops, goes back to weights that were sound, and
-    ``state.stopped`` is "diverged".
+    Ctrl-C ends the fit within a tenth of a second, or after the step under way where that takes longer; a block of short epochs
+    that it comes into is undone.  Where a loss or gradient becomes NaN, infinite or astronomic (see `Guard`), the fit stops, goes
+    back to weights that were sound, and ``state.stopped`` is "diverged".
     """
     solver = optimizers.get_solver(settings.solver)
     if state.schedule is None:
@@ -125,12 +125,15 @@ class Trainer:
             nesterov=settings.nesterovs_momentum, weight_decay=settings.weight_decay, clip_norm=settings.clip_norm,
             clip_value=settings.clip_value)
 
-    def order(self, epoch: int) -> np.ndarray:
-        """An epoch's order of the samples: a function of seed and epoch."""
+    def order(self, epochs: range) -> np.ndarray:
+        """These epochs' orders of the samples, one behind the other: each a function of seed and epoch."""
         n = n_samples(self.data)
-        if not self.settings.shuffle:
-            return np.arange(n)
-        return np.random.default_rng([self.settings.seed, SHUFFLE, epoch]).permutation(n)
+        order = np.arange(len(epochs) * n).reshape(-1, n)  # NumPy lets go of the GIL in `arange`: once, not once an epoch
+        order -= order[:, :1].copy()
+        if self.settings.shuffle:
+            for epoch, row in zip(epochs, order):
+                np.random.default_rng([self.settings.seed, SHUFFLE, epoch]).shuffle(row)
+        return order.reshape(-1)
 
     def block(self, limit: float) -> int:
         """How many epochs, at most `limit`, take about a slice; their rates must be known."""
@@ -317,12 +320,10 @@ def _passes(trainer: Trainer, n_epochs: int) -> list[list[float]]:
     epochs = range(state.n_epochs, state.n_epochs + n_epochs)
     rates = np.array([state.schedule.rate(epoch) for epoch in epochs])
     epoch_keys = np.array([c.random_key(settings.seed, epoch) if trainer.drops else NO_KEY for epoch in epochs])
-    orders = [trainer.order(epoch) for epoch in epochs]
-    samples = orders[0] if n_epochs == 1 else np.concatenate(orders)  # a stream's may be many
     sums, before = [[0.0, 0.0, 0.0] for _ in epochs], 0
     now = sums[0]
     trainer.hyper[optimizers.LR] = rates[0]
-    for part, (data, order) in enumerate(parts(trainer.data, samples, settings.batch_size)):
+    for part, (data, order) in enumerate(parts(trainer.data, trainer.order(epochs), settings.batch_size)):
         keys = epoch_keys
         if part:  # its samples have the numbers of the first part's, and must not have their masks
             keys = np.array([np.random.SeedSequence(key.tolist(), spawn_key=(part,)).generate_state(2, np.uint32)

@@ -85,7 +85,8 @@ def run_jobs(function: Callable[[Any], Any], items: Sequence, n_jobs: int | None
         What `function` raised: for the first of the items, whatever the number of threads.  No item is begun after an error;
         those before the one that failed end as they would, those behind it after their epoch.
     KeyboardInterrupt
-        After Ctrl-C: nothing is begun any more, and the networks' fits that are under way end with their epoch.
+        After Ctrl-C: nothing is begun any more, and the networks' fits that are under way end with their epoch,
+        or block of short ones.
     """
     available = effective_n_jobs(threads(n_jobs))
     n_threads = max(1, min(available, len(items)))
