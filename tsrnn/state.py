@@ -13,6 +13,7 @@ from tsrnn.network import Network
 from tsrnn.optimizers import Constant as LearningRate
 
 INITIAL_WEIGHTS, SHUFFLE = 0, 1  # what a seed's random streams are for; dropout's is `contract.random_key`
+KEPT_BYTES = 2**16  # of initial weights that a network keeps
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,14 @@ class State:
 
     @classmethod
     def create(cls, network: Network, seed: int, dtype) -> State:
-        """Fresh weights from `seed`."""
-        return cls(network.init(np.random.default_rng([seed, INITIAL_WEIGHTS]), dtype))
+        """Fresh weights from `seed`; those drawn last are kept, as many small networks may begin with the same."""
+        key, known = (seed, np.dtype(dtype)), network.drawn
+        if known is not None and known[0] == key:
+            return cls(known[1].copy())
+        theta = network.init(np.random.default_rng([seed, INITIAL_WEIGHTS]), dtype)
+        if theta.nbytes <= KEPT_BYTES:
+            network.drawn = key, theta.copy()  # at once, as other threads read it
+        return cls(theta)
 
     def copy(self) -> State:
         return copy.deepcopy(self)

@@ -118,7 +118,8 @@ class Trainer:
         self.work = math.inf  # of an epoch, as `pace` has it, where all its batches have one plan
         if isinstance(data, c.Data) and data.lengths.min() == data.lengths.max():
             self.work = int(data.lengths[0]) * -(-n_samples(data) // settings.batch_size)
-        self.pace = 1  # training steps, times their time steps, that the next call may make
+        self.paces, self.kind = engine.network.paces, (dtype, settings.batch_size, engine.team.n_threads)
+        self.pace = self.paces.get(self.kind, 1)  # training steps, times their time steps, that the next call may make
         self.first_loss = 0.0  # of the first batch, before anything was learnt
         self.hyper = optimizers.make_hyper(
             beta_1=settings.beta_1, beta_2=settings.beta_2, epsilon=settings.epsilon, momentum=settings.momentum,
@@ -145,8 +146,12 @@ class Trainer:
         return min(batches.same_plan(first), first + max(1, self.pace // int(batches.steps[first])))
 
     def observe(self, n_steps: int, seconds: float) -> None:
-        """Hear how long a slice took, `n_steps` as `pace` has them: the next one's length follows from it, and no bit does."""
+        """Hear how long a slice took, `n_steps` as `pace` has them: the next one's length follows from it, and no bit does.
+
+        So does that of the first slice of the next fit of this network.
+        """
         self.pace = max(1, min(int(SLICE_SECONDS * n_steps / max(seconds, 1e-9)), 8 * max(n_steps, self.pace)))
+        self.paces[self.kind] = self.pace
 
 
 class Checkpoint(NamedTuple):
