@@ -59,8 +59,8 @@ def fit_network(network: Network, state: State, train: Samples, val: Samples | N
     Notes
     -----
     Ctrl-C ends the fit within a tenth of a second, or after the step under way where that takes longer; a block of short epochs
-    that it comes into is undone.  Where a loss or gradient becomes NaN, infinite or astronomic (see `Guard`), the fit stops, goes
-    back to weights that were sound, and ``state.stopped`` is "diverged".
+    that it comes into is undone.  Where a loss or gradient becomes NaN, infinite or astronomic (see `Guard`), the fit stops,
+    goes back to weights that were sound, and ``state.stopped`` is "diverged".
     """
     solver = optimizers.get_solver(settings.solver)
     if state.schedule is None:
