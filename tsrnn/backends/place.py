@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tsrnn.backends import contract as c
@@ -21,7 +23,7 @@ class Host:
 
     def zeros(self, shape, dtype):
         """A new array, which begins at a multiple of `ALIGNMENT` bytes."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
         raw = np.zeros(size + ALIGNMENT, np.uint8)
         start = -raw.__array_interface__["data"][0] % ALIGNMENT
         return raw[start:start + size].view(dtype).reshape(shape)

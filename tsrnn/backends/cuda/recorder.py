@@ -17,7 +17,7 @@ class Turn:
 
     Attributes
     ----------
-    order, bounds, hyper, losses, key
+    order, bounds, keys, hyper, losses
         Those of `contract.Steps`, on the card.
     clock : int64 of shape (2,)
         Number of the step that is under way, and 1 where a loss or gradient was not finite: then no step changes anything.
@@ -26,7 +26,7 @@ class Turn:
     def __init__(self, n_samples: int, n_steps: int):
         self.order, self.bounds = CARD.zeros(n_samples, np.int64), CARD.zeros((n_steps, 2), np.int64)
         self.hyper, self.losses = CARD.zeros((n_steps, N_HYPER), np.float64), CARD.zeros((n_steps, 3), np.float64)
-        self.clock, self.key = CARD.zeros(2, np.int64), CARD.zeros(2, np.uint32)
+        self.clock, self.keys = CARD.zeros(2, np.int64), CARD.zeros((n_steps, 2), np.uint32)
 
     def fits(self, n_samples: int, n_steps: int) -> bool:
         return n_samples <= self.order.size and n_steps <= len(self.bounds)
@@ -67,7 +67,7 @@ class Recorder:
         self.plan, self.B, self.mode, self.data, self.turn = plan, int(B), mode, data, turn
         self.mem, self.indices, self.mask = scratch
         self.theta, self.grads, self.dtype = params.theta, params.grads.reshape(params.grads.size), number_type(params.theta)
-        self.loss, self.key = plan.loss, turn.key
+        self.loss, self.key = plan.loss, CARD.zeros(2, np.uint32)
         self.samples, self.total = CARD.zeros(B, np.int64), CARD.zeros(1, np.float64)
         self.hyper, self.sums = CARD.zeros(N_HYPER, np.float64), CARD.zeros(2, np.float64)
         self.launches: list[Launch] = []
