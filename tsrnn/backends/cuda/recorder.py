@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cuda.jit import THREADS, number_type
+from tsrnn.backends.cuda.jit import THREADS, allow_shared, number_type
 from tsrnn.backends.cuda.place import CARD
 from tsrnn.backends.solvers import N_HYPER
 
@@ -85,6 +85,7 @@ class Recorder:
         """Records a launch of `grid` blocks of `block` threads: ints or tuples, x first."""
         grid, block = (size if isinstance(size, tuple) else (size,) for size in (grid, block))
         if min(grid) > 0:
+            allow_shared(kernel, args, shared)
             self.launches.append(Launch(kernel, grid, block, args, shared))
 
     def each(self, kernel, n: int, *args) -> None:
