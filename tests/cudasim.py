@@ -205,8 +205,11 @@ class Thread:
         self.green.gr_context = copy_context()  # NumPy's errstate
         self.waits, self.in_atomic = None, False
 
-    def _wait(self, what):
+    def _wait(self, what, depth=3):
         self.waits = what
+        if what == "block":
+            caller = sys._getframe(depth)  # the line of the kernel
+            self.line = caller.f_code.co_filename, caller.f_lineno
         self.block.hub.switch()
 
     def syncthreads(self):
@@ -220,9 +223,9 @@ class Thread:
 
     def _count(self, value):
         self.block.votes[self.thread_id] = bool(value)
-        self._wait("block")
+        self._wait("block", 4)
         votes = list(self.block.votes.values())
-        self._wait("block")
+        self._wait("block", 4)
         return votes
 
     def syncthreads_count(self, value):
@@ -309,6 +312,8 @@ class Block:
             waiting = {thread.waits for thread in alive}
             if waiting != {"block"}:
                 raise RuntimeError("some threads of a block wait for its barrier, others for their warp: a deadlock")
+            if len({thread.line for thread in alive}) > 1:
+                raise RuntimeError("the threads of a block wait at different barriers, which CUDA leaves undefined")
             self.accesses.now.clear()
             for thread in alive:
                 thread.waits = None
