@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from tsrnn.backends import contract as c
+from tsrnn.backends.cuda.inputs import table_gradient
 from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, family
 from tsrnn.backends.cuda.place import CARD
-from tsrnn.backends.cuda.inputs import table_gradient
 from tsrnn.backends.cuda.reductions import sqrt, sum_pairs
 from tsrnn.backends.solvers import (
     ADAM,
@@ -64,7 +63,7 @@ def kinds(update) -> np.ndarray:
 
 @family
 def regularise(dtype, has_table):
-    """The gradient with frozen spans, L2 and clipping by value, and the sums of squares of a block: of it and of the penalised."""
+    """The gradient with frozen spans, L2 and clipping by value; a block's sums of squares, of it and of penalised weights."""
     add_up, zero = sum_pairs(THREADS), dtype(0)
 
     def kernel(n, n_dense, E, at, grads, rows, source, theta, kinds, gradient, hyper, squares):
@@ -102,7 +101,7 @@ def regularise(dtype, has_table):
 
 @family
 def conclude(solves):
-    """The step's losses; whether it is made (verdict[0]), and by what clipping by norm scales the gradient; then time goes on."""
+    """The step's losses; whether it is made (verdict[0]), by what clipping scales the gradient (verdict[1]); time goes on."""
     add_up = sum_pairs(THREADS)
 
     def kernel(blocks, squares, sums, hyper, losses, clock, verdict):

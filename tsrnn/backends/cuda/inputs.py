@@ -19,7 +19,8 @@ def gather(recorder, row, rate):
     T, B, F, data = int(row[c.T_OUT]), recorder.B, int(row[c.F_OUT]), recorder.data
     across, down = tile(F, B)
     recorder.launch(gather_values(recorder.dtype), (T, -(-B // down)), (across, down), B, F, recorder.at(row[c.Y]),
-                    mask_at(recorder, row), recorder.samples, data.starts, data.lengths, data.values, recorder.mem, recorder.mask)
+                    mask_at(recorder, row), recorder.samples, data.starts, data.lengths, data.values, recorder.mem,
+                    recorder.mask)
 
 
 def mask_at(recorder, row) -> int:
@@ -140,8 +141,8 @@ def _sum_lists(recorder, tokens, source, target, columns):
     across = min(THREADS // 2, power_of_two(columns))
     down = THREADS // 2 // across
     lists = (n, columns, tokens.order, tokens.places, tokens.starts, tokens.lists)
-    recorder.launch(sum_segments(recorder.dtype), (-(-segments // down), -(-columns // across)), (across, down), *lists, *source,
-                    *target, parts)
+    recorder.launch(sum_segments(recorder.dtype), (-(-segments // down), -(-columns // across)), (across, down), *lists,
+                    *source, *target, parts)
     across = THREADS // ADDERS
     recorder.launch(sum_parts(recorder.dtype), (segments, -(-columns // across)), (across, ADDERS), n, columns, tokens.places,
                     tokens.starts, tokens.lists, *target, parts)

@@ -1,7 +1,7 @@
 """The positions of a batch sorted by their tokens: numbers of the distinct ones, and the list of each one's positions.
 
 A stable radix sort: so the positions of a token stay in their order, sample by sample and step by step, and the numbers are in
-the order of the ids.  Its time and memory depend on the number of positions and, by a pass for every `BITS`, on the vocabulary's.
+the order of the ids.  Its time depends on the number of positions and, by a pass for every `BITS` bits, on the vocabulary.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def room_for_tokens(recorder, n: int):
 
 
 def number_tokens(recorder, row, tokens: Tokens, keys) -> None:
-    """Records the sort, and the numbers.  The first n of `keys` are the ids, the first n of ``tokens.lists`` their positions."""
+    """Records the sort, and the numbers; `keys` begins with the n ids, ``tokens.lists`` with their positions."""
     n, blocks = tokens.n, -(-tokens.n // TILE)
     counts = recorder.workspace(blocks * THREADS, np.int32)
     source = 0
