@@ -44,8 +44,8 @@ def pair(network, data, dtype, order=None, mode=c.TRAIN, steps=None, masked=Fals
     for array, copy in zip(scratch, there):
         CARD.put(array, copy)
     recorder = Recorder(lowered.plan, B, mode, CARD.put_data(data), c.Params(*map(CARD.put, params)), there, turn)
-    recorder.launch(take_turn(recorder.dtype), 1, THREADS, turn.clock, turn.bounds, turn.order, recorder.data.totals, turn.hyper,
-                    recorder.samples, recorder.total, recorder.hyper)
+    recorder.launch(take_turn(recorder.dtype), 1, THREADS, turn.clock, turn.bounds, turn.order, recorder.data.totals,
+                    turn.hyper, recorder.samples, recorder.total, recorder.hyper)
     rows = SimpleNamespace(**{name: next((row for row in lowered.plan.rows if row[c.OP] == getattr(c, name)), None)
                               for name in ("INPUT", "IDS", "EMBEDDING", "RECURRENT", "LOSS")})
     return chunk, recorder, rows

@@ -176,9 +176,8 @@ def test_gradient_of_the_table(pattern, numbered, order, dtype):
         chunk.scratch.mem[recorder.at(row[c.DY]):][:len(theirs) * E] = by_id[theirs].ravel()
     numpy_inputs.embedding_backward(chunk, row, 0.0)
     ours, theirs = updates(network, chunk.params.theta)
-    hyper = host(recorder.hyper)
-    numpy_finish.finish_gradient(chunk.params.theta, chunk.params.grads.copy(), chunk.sums.tokens, chunk.sums.token_ids[:n], ours,
-                                 hyper)
+    numpy_finish.finish_gradient(chunk.params.theta, chunk.params.grads.copy(), chunk.sums.tokens, chunk.sums.token_ids[:n],
+                                 ours, host(recorder.hyper))
     recorder.operation_begins()
     inputs.embedding_backward(recorder, row, 0.0)
     recorder.operation_begins()

@@ -170,9 +170,9 @@ def count_tokens():
         count = 0
         for k in range(ITEMS):
             i = first + k * THREADS + thread
-            begins = False
-            if i < n:
-                begins = i == 0 or keys[source + i] != keys[source + i - 1]
+            begins = 0
+            if i < n and (i == 0 or keys[source + i] != keys[source + i - 1]):
+                begins = 1
             count += cuda.syncthreads_count(begins)
         if thread == 0:
             counts[cuda.blockIdx.x] = count
