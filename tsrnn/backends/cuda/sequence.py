@@ -313,6 +313,7 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
         load(ahead, mem, work + position * S * H, H)
         later, before_ahead = mem[index(old + (position + n_rows) * ld_old)], mem[index(old + (position + before_at) * ld_old)]
         dy_ahead, real_ahead = mem[index(dy + position * ld)] if sequence else zero, real_at(mask, real + position)
+        cuda.syncthreads()
         for s in range(n):
             after = position + (stride if s + 1 < n else 0)
             for i in range(S):
@@ -371,7 +372,6 @@ def backward(dtype, code, act, size, R, masked, dropped, sequence):
         factor = mem[index(drop + (T * n_rows + b) * H + u)] if dropped else one
         hold(d, gates, mem, here, 0 if reverse else high, low if reverse else T, n_rows, H, work + b * S * H + u,
              dy + b * ld + u, ld)
-        cuda.syncthreads()
         if low < high:
             t = low if reverse else high - 1
             loop(mem, mask, shared, weights, d, factor, here, high - low, t * n_rows + b, n_rows if reverse else -n_rows,
