@@ -48,11 +48,13 @@ def family(make):
     """Turns ``make(*numbers) -> kernel function`` into a table of kernels, each compiled where it is launched first.
 
     Element types and sizes are constants of a kernel: so it unrolls what has to lie in registers, and no literal promotes
-    float32 to float64.
+    float32 to float64.  `make` may return options of the real compiler as well: ``(function, {"launch_bounds": threads})``.
     """
     @functools.cache
     def member(*numbers):
-        return cuda.jit(make(*numbers))
+        made = make(*numbers)
+        function, options = made if isinstance(made, tuple) else (made, {})
+        return cuda.jit(function) if SIMULATED else cuda.jit(**options)(function)
 
     return functools.update_wrapper(member, make)
 
@@ -64,6 +66,19 @@ def device(make):
         return cuda.jit(make(*numbers), device=True, inline="always")
 
     return functools.update_wrapper(member, make)
+
+
+def allow_shared(kernel, args, nbytes: int) -> None:
+    """Lets a kernel take more dynamic shared memory than the 48 KiB that a launch has without asking."""
+    if nbytes <= 48 << 10 or SIMULATED:
+        return
+    from cuda.bindings import driver
+    from numba.cuda.cudadrv.driver import driver as checked
+
+    compiled = kernel.compile(tuple(map(kernel.typeof_pyval, args)))
+    function = compiled._codelibrary.get_cufunc()
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    checked.cuKernelSetAttribute(attribute, nbytes, function.handle, function.device.id)
 
 
 def number_type(array):
