@@ -66,6 +66,13 @@ def device(make):
     return functools.update_wrapper(member, make)
 
 
+def compiler_lock():
+    """Numba's own: nobody compiles or loads a kernel while one holds it."""
+    from numba.cuda.core.compiler_lock import global_compiler_lock
+
+    return global_compiler_lock
+
+
 def number_type(array):
     """float32 or float64 as NumPy has it, the key of most families."""
     return np.dtype(array.dtype).type

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsrnn.backends import contract as c
+from tsrnn.backends.cuda.graph import Replay
 from tsrnn.backends.cuda.jit import THREADS, number_type
 from tsrnn.backends.cuda.place import CARD
 from tsrnn.backends.solvers import N_HYPER
@@ -59,6 +60,8 @@ class Recorder:
     sums : float64 of shape (2,)
         For the loss to write: sum of w l and of w [right] of the batch.
     turn : Turn
+    replay : Replay
+        Starts the launches.
     loss : host float64 array
         The plan's.
     """
@@ -71,6 +74,7 @@ class Recorder:
         self.samples, self.total = CARD.zeros(B, np.int64), CARD.zeros(1, np.float64)
         self.hyper, self.sums = CARD.zeros(N_HYPER, np.float64), CARD.zeros(2, np.float64)
         self.launches: list[Launch] = []
+        self.replay = Replay(self.launches)
         self._workspaces, self._taken = scratch.workspaces, 0
 
     def rows(self, row) -> int:
