@@ -73,6 +73,20 @@ def compiler_lock():
     return global_compiler_lock
 
 
+def allow_shared(kernel, args) -> None:
+    """Lets a kernel be launched with as much dynamic shared memory as the card has: more than 48 KB has to be asked for.
+
+    Neither numba nor cuda.core asks, and the launch would fail.  It compiles and loads the kernel for these arguments.
+    """
+    from cuda.bindings.driver import CUfunction_attribute
+    from numba.cuda.cudadrv.driver import driver
+
+    compiled, card = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args)), cuda.get_current_device()
+    function = compiled.library.get_cufunc()
+    driver.cuKernelSetAttribute(CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                card.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - function.attrs.shared, function.handle, card.id)
+
+
 def number_type(array):
     """float32 or float64 as NumPy has it, the key of most families."""
     return np.dtype(array.dtype).type
