@@ -18,8 +18,8 @@ def markdown(document: dict) -> str:
     lines = [f"{card.get('name', 'No card')}, {machine['date'][:10]}; {told}; NumPy {machine['versions']['numpy']}, Numba "
              f"{machine['versions']['numba']}."]
     if card:
-        lines.append(f"Measured peaks: {card['fma_peak'] / 1e3:.1f} TFLOP/s of float32 multiply-adds, {card['bandwidth']:.0f} GB/s "
-                     "of copies.")
+        lines.append(f"Measured peaks: {card['fma_peak'] / 1e3:.1f} TFLOP/s of float32 multiply-adds, "
+                     f"{card['bandwidth']:.0f} GB/s of copies.")
     lines += ["", "| work | contender | forward | backward | training step | step: times ours | of the roofline | "
                   "errors of outputs, gradients | asked |", "|" + " --- |" * 9]
     by_work: dict[str, dict] = {}
@@ -27,8 +27,8 @@ def markdown(document: dict) -> str:
         by_work.setdefault(row["work"], {})[row["what"]] = row
     for work, rows in by_work.items():
         lines += list(layer(work, rows) if PHASES[-1] in rows else epoch(work, rows["epoch"]))
-    lines += ["", "Medians; backward is forward with gradient less forward; ratios are medians over the pairs of turns. The roofline "
-                  "is that of the products or of the least traffic, whichever takes longer."]
+    lines += ["", "Medians; backward is forward with gradient less forward; ratios are medians over the pairs of turns. The "
+                  "roofline is that of the products or of the least traffic, whichever takes longer."]
     if document.get("not_measured"):
         lines += ["", f"Not measured in the time given: {', '.join(document['not_measured'])}."]
     return "\n".join(lines) + "\n"

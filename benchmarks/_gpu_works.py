@@ -72,7 +72,8 @@ def works(cells, units, batches, steps, features: int, kinds) -> list[GpuWork]:
             for T in steps for B in batches for kind in kinds for cell in cells for H in units]
 
 
-def synthetic_reviews(n: int, steps: int = 200, vocabulary: int = 10_000, padding: float = 0.195) -> tuple[np.ndarray, np.ndarray]:
+def synthetic_reviews(n: int, steps: int = 200, vocabulary: int = 10_000,
+                      padding: float = 0.195) -> tuple[np.ndarray, np.ndarray]:
     """Ids X (n, steps) int32 and y (n,): words by Zipf's law as in the reviews, `padding` of all places zeros in front."""
     rng = np.random.default_rng(0)
     rank = np.arange(1, vocabulary)

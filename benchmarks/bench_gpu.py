@@ -4,16 +4,16 @@
     python benchmarks/bench_gpu.py --json results/gpu.json              # all of them; --limit SECONDS ends it in time
 
 A layer of H units reads (B, T, 64), a Dense its last state; squared error. Phases: forward with the loss, keeping what the
-gradient needs; forward and gradient; the training step, with Adam (PyTorch's is fused). "backward" is the second less the first.
-PyTorch eager and captured as a CUDA graph, without TF32 and with it; ragged batches as a PackedSequence, packed in the step
-where it is eager. Outputs and gradients of all are compared with float64 on the CPU before anything is timed; who is too far off
-is not timed, and the script ends with status 1.
+gradient needs; forward and gradient; the training step, with Adam (PyTorch's is fused). "backward" is the second less the
+first. PyTorch eager and captured as a CUDA graph, without TF32 and with it; ragged batches as a PackedSequence, packed in the
+step where it is eager. Outputs and gradients of all are compared with float64 on the CPU before anything is timed; who is too
+far off is not timed, and the script ends with status 1.
 
-All run in one process on equal weights; turns alternate (A B, B A, ...), a turn is as many calls as take `--seconds`, between two
-synchronisations; a figure is the median of the turns, a ratio that of the pairs. The roofline: the time that the products take at
-the peak of multiply-adds, or the least traffic at the bandwidth of copies, whichever is longer, both measured in the same run;
-that the steps of a sequence wait for each other is not in it. `--dry-run` runs tiny works on the CPU (this package in Numba's
-simulator with NUMBA_ENABLE_CUDASIM=1, else not at all): it proves the script, and its times mean nothing.
+All run in one process on equal weights; turns alternate (A B, B A, ...), a turn is as many calls as take `--seconds`, between
+two synchronisations; a figure is the median of the turns, a ratio that of the pairs. The roofline: the time that the products
+take at the peak of multiply-adds, or the least traffic at the bandwidth of copies, whichever is longer, both measured in the
+same run; that the steps of a sequence wait for each other is not in it. `--dry-run` runs tiny works on the CPU (this package
+in Numba's simulator with NUMBA_ENABLE_CUDASIM=1, else not at all): it proves the script, and its times mean nothing.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5, help="turns of each contender")
     parser.add_argument("--seconds", type=float, default=0.01, help="of a turn")
     parser.add_argument("--limit", type=float, default=np.inf, help="seconds after which no further work is begun")
-    parser.add_argument("--imdb", type=Path, metavar="FOLDER", help="has the folder imdb with the real reviews; else ids are drawn")
+    parser.add_argument("--imdb", type=Path, metavar="FOLDER", help="which has imdb with the real reviews; else drawn ids")
     parser.add_argument("--no-imdb", action="store_true", help="layers alone")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of the reference on the CPU")
     parser.add_argument("--json", metavar="FILE", help="results; the table goes beside it, as Markdown")
