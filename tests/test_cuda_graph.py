@@ -135,18 +135,6 @@ def test_a_launch_that_cannot_be_captured_is_still_made(card):
     assert ("close",) in card.told and card.told[-2:] == single(0)
 
 
-def test_much_shared_memory_is_asked_for_once(card, monkeypatch):
-    monkeypatch.setattr(graph, "allow_shared", lambda kernel, args: card.told.append(("allow", kernel.name, args)))
-    recorded = [Launch(Kernel(name, card.told), (1,), (4,), (8,), shared)
-                for name, shared in (("small", graph.FREE_SHARED), ("large", graph.FREE_SHARED + 1))]
-    replay = graph.Replay(recorded)
-    replay()
-    assert card.told == [("allow", "large", (8,)), ("launch", "small", 0, graph.FREE_SHARED, 8),
-                         ("launch", "large", 0, graph.FREE_SHARED + 1, 8)]
-    replay()
-    assert sum(what[0] == "allow" for what in card.told) == 1
-
-
 def test_an_interrupted_capture_is_tried_again(card):
     recorded = launches(card.told)
     replay = graph.Replay(recorded)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import warnings
 
-from tsrnn.backends.cuda.jit import SIMULATED, allow_shared, compiler_lock, cuda
+from tsrnn.backends.cuda.jit import SIMULATED, compiler_lock, cuda
 
-FREE_SHARED = 48 * 1024  # bytes of dynamic shared memory that no kernel has to ask for
 _said: set[str] = set()
 
 
@@ -37,17 +36,10 @@ class Replay:
         if self.graph is not None:
             self.graph.launch(_core().LEGACY_DEFAULT_STREAM)
             return
-        if self.calls is None:
-            self._prepare()
+        if self.calls is None:  # `kernel[...]` looks a launch up in a table that all kernels share: once is enough
+            self.calls = [(kernel[grid, block, 0, shared], args) for kernel, grid, block, args, shared in self.launches]
         for call, args in self.calls:
             call(*args)
-
-    def _prepare(self) -> None:
-        for kernel, _, _, args, shared in self.launches:
-            if shared > FREE_SHARED and not SIMULATED:
-                allow_shared(kernel, args)
-        # `kernel[...]` looks a launch up in a table that all kernels share: once is enough
-        self.calls = [(kernel[grid, block, 0, shared], args) for kernel, grid, block, args, shared in self.launches]
 
     def _capture(self) -> None:
         try:

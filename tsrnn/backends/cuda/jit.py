@@ -48,11 +48,13 @@ def family(make):
     """Turns ``make(*numbers) -> kernel function`` into a table of kernels, each compiled where it is launched first.
 
     Element types and sizes are constants of a kernel: so it unrolls what has to lie in registers, and no literal promotes
-    float32 to float64.
+    float32 to float64.  `make` may return options of the real compiler as well: ``(function, {"launch_bounds": threads})``.
     """
     @functools.cache
     def member(*numbers):
-        return cuda.jit(make(*numbers))
+        made = make(*numbers)
+        function, options = made if isinstance(made, tuple) else (made, {})
+        return cuda.jit(function) if SIMULATED else cuda.jit(**options)(function)
 
     return functools.update_wrapper(member, make)
 
@@ -73,18 +75,22 @@ def compiler_lock():
     return global_compiler_lock
 
 
-def allow_shared(kernel, args) -> None:
-    """Lets a kernel be launched with as much dynamic shared memory as the card has: more than 48 KB has to be asked for.
+def allow_shared(kernel, args, nbytes: int) -> None:
+    """Lets a kernel take more dynamic shared memory than the 48 KiB that a launch has without asking.
 
-    Neither numba nor cuda.core asks, and the launch would fail.  It compiles and loads the kernel for these arguments.
+    Neither numba nor cuda.core asks, and the launch would fail.  It is allowed all that the card has: another launch of the
+    same kernel may want more.
     """
-    from cuda.bindings.driver import CUfunction_attribute
-    from numba.cuda.cudadrv.driver import driver
+    if nbytes <= 48 << 10 or SIMULATED:
+        return
+    from cuda.bindings import driver
+    from numba.cuda.cudadrv.driver import driver as checked
 
-    compiled, card = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args)), cuda.get_current_device()
+    compiled, card = kernel.compile(tuple(map(kernel.typeof_pyval, args))), cuda.get_current_device()
     function = compiled.library.get_cufunc()
-    driver.cuKernelSetAttribute(CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                card.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - function.attrs.shared, function.handle, card.id)
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    most = card.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - function.attrs.shared
+    checked.cuKernelSetAttribute(attribute, most, function.handle, card.id)
 
 
 def number_type(array):
