@@ -1,4 +1,4 @@
-"""One row of a plan on the CUDA backend against the NumPy backend: all of the memory is compared, with what neither may touch."""
+"""One row of a plan on the CUDA backend against the NumPy backend; all memory is compared, with what neither may touch."""
 
 from __future__ import annotations
 
