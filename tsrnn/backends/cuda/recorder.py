@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cuda.jit import THREADS, number_type
+from tsrnn.backends.cuda.jit import SIMULATED, THREADS, number_type
 from tsrnn.backends.cuda.place import CARD
 from tsrnn.backends.solvers import N_HYPER
+
+ENOUGH_BLOCKS = 4 if SIMULATED else 4096  # as many fill any card
 
 
 class Turn:
@@ -90,6 +92,16 @@ class Recorder:
     def each(self, kernel, n: int, *args) -> None:
         """Records a launch of one thread for each of n elements: the kernel gets n as its first argument."""
         self.launch(kernel, -(-int(n) // THREADS), THREADS, int(n), *args)
+
+    def each_step(self, kernel, steps: int, columns: int, *args) -> None:
+        """Records a launch over a (steps, columns) buffer: the kernel gets these two as its first arguments.
+
+        A thread has the column ``cuda.grid(1)`` and the steps ``range(cuda.blockIdx.y, steps, cuda.gridDim.y)``: what depends
+        on the column alone, divisions above all, it does once.
+        """
+        wide = -(-int(columns) // THREADS)
+        self.launch(kernel, (wide, min(int(steps), max(1, ENOUGH_BLOCKS // max(1, wide)))), THREADS, int(steps), int(columns),
+                    *args)
 
     def workspace(self, shape, dtype):
         """An array that belongs to the operation until the next one: all operations of all recordings share them.
