@@ -19,6 +19,7 @@ SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # Threads of a block where each works for itself, rows and columns of a block's tile of a product, and so on: real blocks fill a
 # multiprocessor, simulated ones are small because a thread is simulated by thousands of Python steps.
 THREADS = 4 if SIMULATED else 256
+families: list[str] = []  # names of all families of kernels of the modules imported so far: module and function
 REMEDY = 'use device="cpu", or device="auto" for whichever is there'
 
 
@@ -56,6 +57,7 @@ def family(make):
         function, options = made if isinstance(made, tuple) else (made, {})
         return cuda.jit(function) if SIMULATED else cuda.jit(**options)(function)
 
+    families.append(f"{make.__module__}.{make.__qualname__}")
     return functools.update_wrapper(member, make)
 
 

@@ -101,8 +101,8 @@ class Recorder:
     def each_step(self, kernel, steps: int, columns: int, *args) -> None:
         """Records a launch over a (steps, columns) buffer: the kernel gets these two as its first arguments.
 
-        A thread has the column ``cuda.grid(1)`` and the steps ``range(cuda.blockIdx.y, steps, cuda.gridDim.y)``: what depends on
-        the column alone, divisions above all, it does once.
+        A thread has the column ``cuda.grid(1)`` and the steps ``range(cuda.blockIdx.y, steps, cuda.gridDim.y)``: what depends
+        on the column alone, divisions above all, it does once.
         """
         wide = -(-int(columns) // THREADS)
         self.launch(kernel, (wide, min(int(steps), max(1, ENOUGH_BLOCKS // max(1, wide)))), THREADS, int(steps), int(columns),
