@@ -1,4 +1,4 @@
-"""One row of a plan on the CUDA backend against the NumPy backend: all of the memory is compared, what neither may touch too."""
+"""One row of a plan on the CUDA backend against the NumPy backend; all memory is compared, with what neither may touch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def make_row(op, T_in, F_in, T_out=None, F_out=None, repeat=1, masked=False, mas
     row[[c.OP, c.REPEAT, c.T_IN, c.F_IN, c.T_OUT, c.F_OUT]] = op, repeat, T_in, F_in, T_out, F_out
     row[[c.ADD_DX, c.OPTION, c.STREAM]] = 0, 0, 3
     mem = 1
-    sizes = {c.X: T_in * F_in, c.X2: T_in * F_in, c.Y: T_out * F_out, c.DY: T_out * F_out, c.DX: T_in * F_in, c.DX2: T_in * F_in}
-    for column, size in sizes.items():
+    for column in (c.X, c.X2, c.Y, c.DY, c.DX, c.DX2):
+        size = T_out * F_out if column in (c.Y, c.DY) else T_in * F_in
         row[column], mem = mem, mem + size * repeat + 1
     mask = 1
     if masked:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from copy import copy
 from types import SimpleNamespace
 
 FIRST_TO_LAST, LAST_TO_FIRST = 1, -1
@@ -20,7 +21,8 @@ order = FIRST_TO_LAST
 detect_races = False
 installed = False
 launches: list[str] = []  # names of the kernels that ran, oldest first, where somebody has cleared it
-ATOMICS = ("add", "sub", "and_", "or_", "xor", "inc", "dec", "exch", "max", "min", "nanmax", "nanmin", "compare_and_swap", "cas")
+ATOMICS = ("add", "sub", "and_", "or_", "xor", "inc", "dec", "exch", "max", "min", "nanmax", "nanmin", "compare_and_swap",
+           "cas")
 
 
 class RaceError(RuntimeError):
@@ -43,6 +45,7 @@ def install() -> None:
     installed, simulator = True, cuda.simulator
     simulator.kernel.BlockManager = Block
     simulator.kernel.FakeWithinKernelCUDAArray = Array
+    simulator.kernel.FakeCUDAKernel.__getitem__ = _configured(simulator.kernel.FakeCUDAKernel.__getitem__)
     api = simulator.kernelapi
     api.threading = SimpleNamespace(current_thread=_current, Lock=api.threading.Lock)
     fake = api.FakeCUDAModule
@@ -70,6 +73,13 @@ def checked(threads=FIRST_TO_LAST):
         yield
     finally:
         order, detect_races = before
+
+
+def _configured(plain):
+    """``kernel[grid, block]`` is a thing of its own: the simulator's is the kernel itself, with the latest grid and block."""
+    def function(self, configuration):
+        return plain(copy(self), configuration)
+    return function
 
 
 def _allow_alignment(memory) -> None:

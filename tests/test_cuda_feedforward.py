@@ -28,7 +28,8 @@ def test_merge(dtype, code, T, F, B, repeat):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("add", [0, 1])
-@pytest.mark.parametrize(("shape", "to"), [((4, 3), (1, 12)), ((6, 2), (4, 3)), ((4, 3), (6, 2)), ((1, 6), (6, 1)), ((3, 3), (3, 3))])
+@pytest.mark.parametrize(("shape", "to"), [((4, 3), (1, 12)), ((6, 2), (4, 3)), ((4, 3), (6, 2)), ((1, 6), (6, 1)),
+                                           ((3, 3), (3, 3))])
 @pytest.mark.parametrize(("B", "repeat"), [(1, 1), (2, 3)])
 def test_reshape(dtype, add, shape, to, B, repeat):
     row, sizes = make_row(c.RESHAPE, *shape, *to, repeat=repeat, ADD_DX=add)

@@ -250,6 +250,18 @@ def test_votes_of_a_block(order):
     np.testing.assert_array_equal(run(votes, 8, order=order), 15)
 
 
+def size_of_block(out, i):
+    out[i] = cuda.blockDim.x + 100 * cuda.gridDim.x
+
+
+def test_a_kernel_has_the_grid_it_was_asked_for():
+    out, kernel = np.zeros(2), cuda.jit(size_of_block)
+    first, second = kernel[1, 2], kernel[3, 4]
+    first(out, 0)
+    second(out, 1)
+    np.testing.assert_array_equal(out, [102, 304])
+
+
 def overflows(out, x):
     out[0] = np.exp(x)
 

@@ -1,7 +1,7 @@
 """Activations and their slopes, for kernels to call.
 
-Real kernels call libdevice's functions of the element type (exp and tanh of 1-2 ulp).  Simulated ones call NumPy's: Python's would
-return float64 and refuse what overflows.
+Real kernels call libdevice's functions of the element type (exp and tanh to 2 ulp).  Simulated ones call NumPy's: Python's
+would return float64 and refuse what overflows.
 """
 
 from __future__ import annotations

@@ -53,12 +53,13 @@ def finish(recorder, update):
 
 
 def kinds(update) -> np.ndarray:
-    """A byte a parameter: whether it is FROZEN, and PENALISED."""
+    """A byte a parameter: whether it is FROZEN, and PENALISED; the last stands for all behind it, mostly a large table."""
     found = np.zeros(update.gradient.size, np.uint8)
     for spans, kind in ((update.frozen, FROZEN), (update.penalised, PENALISED)):
         for start, stop in spans:
             found[start:stop] |= kind
-    return found
+    others = np.flatnonzero(found != found[-1])
+    return found[:others[-1] + 2 if others.size else 1]
 
 
 @family
@@ -81,9 +82,10 @@ def regularise(dtype, has_table):
                     g = source[at + row * E + entry - token * E] if row >= 0 else zero
                 else:
                     g = grads[i]
-                if kinds[i] & FROZEN:
+                kind = kinds[min(i, kinds.size - 1)]
+                if kind & FROZEN:
                     g = zero
-                if hyper[L2] > 0.0 and kinds[i] & PENALISED:
+                if hyper[L2] > 0.0 and kind & PENALISED:
                     g += l2 * theta[i]
                     of_weights += np.float64(theta[i]) * np.float64(theta[i])
                 if hyper[CLIP_VALUE] > 0.0 and g - g == zero:  # clipping shall not hide a diverging fit

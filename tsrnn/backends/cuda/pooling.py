@@ -216,8 +216,8 @@ class _Pool:
 
     def put_mask(self):
         if self.row[c.MASK_OUT] != c.NONE:
-            self.recorder.launch(window_mask(), -(-self.rows // LANES), (LANES, PARTS), self.recorder.mask, self.T, self.windows,
-                                 self.size, self.rows, *self.at(c.MASK_IN, c.MASK_OUT))
+            self.recorder.launch(window_mask(), -(-self.rows // LANES), (LANES, PARTS), self.recorder.mask, self.T,
+                                 self.windows, self.size, self.rows, *self.at(c.MASK_IN, c.MASK_OUT))
 
 
 def max_forward(recorder, row, rate):

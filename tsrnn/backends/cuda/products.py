@@ -6,6 +6,7 @@ whatever rows lie beside it.  `tn` alone, which sums over the rows, cuts the sum
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -220,7 +221,7 @@ def put_along(extent, depth, threads, row):
     def function(shared, at, values, thread):
         at += (thread % depth) * row + thread // depth
         for s in range(count):
-            shared[at + s * stride] = values[s]
+            shared[np.uint64(at + s * stride)] = values[s]
     return function
 
 
@@ -261,27 +262,57 @@ def put_across(extent, depth, threads, row):
     def function(shared, at, values, thread):
         at += (thread // extent) * row + thread % extent
         for s in range(count):
-            shared[at + s * stride * row] = values[s]
+            shared[np.uint64(at + s * stride * row)] = values[s]
     return function
 
 
 # ---- the product itself
+
+@functools.cache
+def copier(n):
+    """A function that copies n neighbouring elements with one load: ``target[i:i + n] = source[j:j + n]``.
+
+    `source` must begin, and j lie, at multiples of n elements.  The compiler sees by itself that neighbours can be loaded
+    together only where the index is simple enough.
+    """
+    def copy(target, i, source, j):
+        for element in range(n):
+            target[i + element] = source[j + np.uint64(element)]
+
+    def make(typing, target, i, source, j):
+        def generate(context, builder, signature, args):
+            from llvmlite import ir
+
+            arrays = [context.make_array(signature.args[k])(context, builder, value=args[k]).data for k in (0, 2)]
+            scalar = arrays[1].type.pointee
+            to, at = builder.gep(arrays[0], [args[1]]), builder.gep(arrays[1], [args[3]])
+            values = builder.load(builder.bitcast(at, ir.VectorType(scalar, n).as_pointer()))
+            values.align = n * source.dtype.bitwidth // 8
+            for element in range(n):
+                number = ir.Constant(ir.IntType(32), element)
+                builder.store(builder.extract_element(values, number), builder.gep(to, [number]))
+            return context.get_dummy_value()
+        return cuda.types.void(target, i, source, j), generate
+
+    return copy if SIMULATED else cuda.extending.intrinsic(make)
+
 
 @device
 def multiply(dtype, tile):
     """Adds the product of two tiles in shared memory to a thread's sums, see `_vectors`."""
     height, width, depth = tile.height, tile.width, tile.depth
     vector_y, vector_x = _vectors(dtype, tile)
+    copy_y, copy_x = copier(vector_y), copier(vector_x)
     row_a, row_b = _padded(dtype, tile.rows), _padded(dtype, tile.cols)
 
     def function(sums, a, b, at_a, at_b):
         left = cuda.local.array(height, dtype)
         right = cuda.local.array(width, dtype)
         for q in range(depth):
-            for i in range(height):
-                left[i] = a[at_a + q * row_a + i // vector_y * (LANES_Y * vector_y) + i % vector_y]
-            for j in range(width):
-                right[j] = b[at_b + q * row_b + j // vector_x * (LANES_X * vector_x) + j % vector_x]
+            for i in range(0, height, vector_y):
+                copy_y(left, i, a, np.uint64(at_a + q * row_a + i * LANES_Y))
+            for j in range(0, width, vector_x):
+                copy_x(right, j, b, np.uint64(at_b + q * row_b + j * LANES_X))
             for i in range(height):
                 for j in range(width):
                     sums[i * width + j] = cuda.fma(left[i], right[j], sums[i * width + j])

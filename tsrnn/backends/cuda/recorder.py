@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsrnn.backends import contract as c
+from tsrnn.backends.cuda.graph import Replay
 from tsrnn.backends.cuda.jit import SIMULATED, THREADS, allow_shared, number_type
 from tsrnn.backends.cuda.place import CARD
 from tsrnn.backends.solvers import N_HYPER
@@ -61,6 +62,8 @@ class Recorder:
     sums : float64 of shape (2,)
         For the loss to write: sum of w l and of w [right] of the batch.
     turn : Turn
+    replay : Replay
+        Starts the launches.
     loss : host float64 array
         The plan's.
     """
@@ -73,6 +76,7 @@ class Recorder:
         self.samples, self.total = CARD.zeros(B, np.int64), CARD.zeros(1, np.float64)
         self.hyper, self.sums = CARD.zeros(N_HYPER, np.float64), CARD.zeros(2, np.float64)
         self.launches: list[Launch] = []
+        self.replay = Replay(self.launches)
         self._workspaces, self._taken = scratch.workspaces, 0
 
     def rows(self, row) -> int:
@@ -97,8 +101,8 @@ class Recorder:
     def each_step(self, kernel, steps: int, columns: int, *args) -> None:
         """Records a launch over a (steps, columns) buffer: the kernel gets these two as its first arguments.
 
-        A thread has the column ``cuda.grid(1)`` and the steps ``range(cuda.blockIdx.y, steps, cuda.gridDim.y)``: what depends on
-        the column alone, divisions above all, it does once.
+        A thread has the column ``cuda.grid(1)`` and the steps ``range(cuda.blockIdx.y, steps, cuda.gridDim.y)``: what depends
+        on the column alone, divisions above all, it does once.
         """
         wide = -(-int(columns) // THREADS)
         self.launch(kernel, (wide, min(int(steps), max(1, ENOUGH_BLOCKS // max(1, wide)))), THREADS, int(steps), int(columns),
