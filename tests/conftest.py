@@ -1,10 +1,14 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and a simulated card where there is none."""
 
 import os
 import signal
 from pathlib import Path
 
-import pytest
+import cudasim
+
+cudasim.install()  # before anything imports Numba
+
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 

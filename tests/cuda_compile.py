@@ -1,13 +1,16 @@
 """Compiles every kernel that networks launch with the real compiler, for compute capability 9.0; no GPU is needed.
 
-``python cuda_compile.py [NAME ...]`` prints a JSON object a line: network, dtype, kernel, block, registers, spills and local
-memory in bytes, shared memory in bytes.  It runs in a process of its own: `numba.cuda` is either simulated or not.
+``python cuda_compile.py [NAME ...]`` prints a JSON object a line: network, dtype, family, kernel, threads, registers, stack,
+spills and shared memory in bytes, float64 instructions.  The last line has the families that no network has launched, and the
+operations that are not written yet.  It runs in a process of its own: `numba.cuda` is either simulated or not.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -22,76 +25,134 @@ OPTIONS = ("launch_bounds", "lineinfo")  # of `cuda.jit` that change the code
 USED = re.compile(r"Used (\d+) registers")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 SHARED = re.compile(r"(\d+) bytes smem")
+DOUBLE = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z][\w.]*\.f64[\w.]*)", re.MULTILINE)
 
 
 def compile_kernel(kernel, args, block) -> dict:
-    """What the compiler says of a launch: registers, stack, spills and shared memory."""
+    """What the compiler says of a launch: registers, stack, spills and shared memory; instructions on float64 values."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
-    from numba import cuda, typeof, types
+    from numba import cuda
 
-    # arrays of the card are contiguous unless they are views; the launch would say so as well
-    signature = types.void(*(typeof(arg) for arg in args))
     options = {name: kernel.targetoptions[name] for name in OPTIONS if kernel.targetoptions.get(name)}
-    ptx, _ = cuda.compile(kernel.py_func, signature, cc=CC, device=False, abi="numba", output="ptx", **options)
-    threads = int(np.prod(block))
-    options = LinkerOptions(arch=ARCH, verbose=True, max_register_count=min(255, 65536 // (-(-threads // 32) * 32)))
+    ptx, _ = cuda.compile(kernel.py_func, signature(args), cc=CC, device=False, abi="numba", output="ptx", **options)
+    # as at a launch: nobody tells the compiler how many threads there will be but the kernel's own options
+    options = LinkerOptions(arch=ARCH, verbose=True, max_register_count=kernel.targetoptions.get("max_registers"))
     linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
     linker.link("cubin")
     log = linker.get_info_log()
     stack, stores, loads = map(int, SPILLS.search(log).groups())
     shared = SHARED.search(log)
-    return {"registers": int(USED.search(log)[1]), "stack": stack, "spills": stores + loads, "threads": threads,
-            "shared": int(shared[1]) if shared else 0, "ptx": ptx}
+    return {"registers": int(USED.search(log)[1]), "stack": stack, "spills": stores + loads, "threads": int(np.prod(block)),
+            "shared": int(shared[1]) if shared else 0, "double": len(DOUBLE.findall(ptx)), "ptx": ptx}
 
 
-def launches(network, n=7, dtype=np.float32, steps=None, train=True, masked=False):
+def signature(args):
+    """The types of a launch's arguments; arrays of the card are contiguous unless they are views, as at the launch itself."""
+    from numba import typeof, types
+
+    return types.void(*map(typeof, args))
+
+
+def simulate_memory() -> None:
+    """Arrays of the host stand for the card's: nothing runs."""
+    from tsrnn.backends.cuda import executor
+    from tsrnn.backends.cuda.place import CARD as card
+
+    card.empty = card.zeros = lambda shape, dtype: np.zeros(shape, dtype)
+    card.put = lambda array, there=None: np.ascontiguousarray(array)
+    card.get = lambda there, array: None
+    executor.why_not = lambda: ""
+
+
+def launches(network, n=7, dtype=np.float32, steps=None, train=True, masked=False, solver="adam"):
     """The launches that a training step, or a prediction, of n samples would make."""
     from gradcheck import make_data, make_engine
 
     from tsrnn.backends import contract as c
-    from tsrnn.backends.cuda import executor, place
+    from tsrnn.backends.cuda import executor
     from tsrnn.backends.cuda.recorder import Turn
-    from tsrnn.backends.solvers import ADAM
+    from tsrnn.backends.solvers import SOLVERS
 
-    card = place.CARD
-    card.empty = card.zeros = lambda shape, dtype: np.zeros(shape, dtype)  # arrays of the host stand for the card's
-    card.put = lambda array, there=None: np.ascontiguousarray(array)
-    card.get = lambda there, array: None
-    executor.why_not = lambda: ""
+    simulate_memory()
     engine, data = make_engine(network, dtype), make_data(network, n=n, steps=steps or network.input_shape[0], dtype=dtype)
     lowered = network.lower(steps or network.input_shape[0], dtype, train=train, masked=masked or network.mask_zero)
     engine._room(lowered, n, n, train=train)
-    update = engine.update(ADAM, np.zeros((2, network.n_trained), dtype))
+    update = engine.update(SOLVERS[solver].code, np.zeros((SOLVERS[solver].n_moments, network.n_trained), dtype))
     recorder = executor.record(lowered.plan, n, c.TRAIN if train else c.EVALUATE, data, engine._params, engine._scratch[0],
                                update, Turn(n, 1))
     return recorder.launches
 
 
-def networks(names):
-    """name → network on this backend."""
-    import test_cuda_kernels
+def allow_pending() -> set[str]:
+    """Operations that are not written yet launch nothing from here on; returns the names of those that were asked for."""
+    from tsrnn.backends.cuda import executor
 
+    pending = set()
+
+    def tolerant(operation):
+        def function(*args):
+            try:
+                operation(*args)
+            except NotImplementedError:
+                pending.add(f"{operation.__module__.rpartition('.')[2]}.{operation.__name__}")
+        return function
+
+    for table in (executor.FORWARD, executor.BACKWARD):
+        table.update({op: tolerant(operation) for op, operation in table.items()})
+    for module, name in ((executor.losses, "loss"), (executor.losses, "write_logits"), (executor.finish, "finish")):
+        setattr(module, name, tolerant(getattr(module, name)))
+    return pending
+
+
+def all_launches(names):
+    """Every launch of the networks of these names, or of all: (network, dtype, launch)."""
+    from cuda_networks import COMPILED
+
+    from tsrnn.backends.cuda.place import fill
+    from tsrnn.backends.cuda.recorder import Launch
+    from tsrnn.backends.solvers import SOLVERS
     from tsrnn.network import Network
 
-    for name, (layers, shape, loss) in test_cuda_kernels.COMPILED.items():
-        if not names or name in names:
-            yield name, Network(layers, shape, loss, backend="cuda")
+    for name, arguments in COMPILED.items():
+        if names and name not in names:
+            continue
+        network = Network(*arguments, backend="cuda")
+        solvers = SOLVERS if name == next(iter(COMPILED)) else ["adam"]
+        for dtype in (np.float32, np.float64):
+            for train, masked, solver in [(True, False, solver) for solver in solvers] + [(True, True, "adam"),
+                                                                                        (False, False, "adam")]:
+                if masked and any(type(layer).__name__ in ("Flatten", "Reshape") for layer in network.layers):
+                    continue
+                for launch in launches(network, dtype=dtype, train=train, masked=masked, solver=solver):
+                    yield name, dtype, launch
+    for dtype in (np.float32, np.float64, np.int64, np.int32, np.uint32, np.uint8):
+        yield "any", dtype, Launch(fill(dtype), (1,), (256,), (np.zeros(1, dtype), 0), 0)
+
+
+def family_of(kernel) -> str:
+    """Module and function that made a kernel, without the backend's own name."""
+    return f"{kernel.py_func.__module__}.{kernel.py_func.__qualname__.partition('.')[0]}".removeprefix("tsrnn.backends.cuda.")
 
 
 def main(names) -> None:
-    done = set()
-    for name, network in networks(names):
-        for dtype in (np.float32, np.float64):
-            for train in (True, False):
-                for launch in launches(network, dtype=dtype, train=train):
-                    key = id(launch.kernel), tuple(np.ndim(arg) or type(arg) for arg in launch.args)
-                    if key in done:
-                        continue
-                    done.add(key)
-                    found = compile_kernel(launch.kernel, launch.args, launch.block)
-                    del found["ptx"]
-                    what = {"network": name, "dtype": np.dtype(dtype).name, "kernel": launch.kernel.py_func.__qualname__}
-                    print(json.dumps(what | found), flush=True)
+    simulate_memory()
+    from tsrnn.backends import cuda as backend
+    from tsrnn.backends.cuda import jit
+
+    for module in pkgutil.iter_modules(backend.__path__):
+        importlib.import_module(f"{backend.__name__}.{module.name}")
+    pending, done, left_out = allow_pending(), set(), {name.removeprefix("tsrnn.backends.cuda.") for name in jit.families}
+    for name, dtype, launch in all_launches(names):
+        key = launch.kernel, signature(launch.args), launch.block, launch.shared
+        if key not in done:
+            done.add(key)
+            found = compile_kernel(launch.kernel, launch.args, launch.block)
+            found["shared"] += launch.shared
+            del found["ptx"]
+            what = {"network": name, "dtype": np.dtype(dtype).name, "family": family_of(launch.kernel)}
+            left_out.discard(what["family"])
+            print(json.dumps(what | found), flush=True)
+    print(json.dumps({"left_out": sorted(left_out), "pending": sorted(pending)}))
 
 
 if __name__ == "__main__":

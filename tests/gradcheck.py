@@ -185,7 +185,7 @@ class LayerRun:
         self.outputs = np.zeros((n, self.out.steps * self.out.features))
         if mode == c.TRAIN:
             order, nothing = np.arange(n), np.zeros((0, 2), np.int64)
-            steps = c.Steps(order, np.array([[0, n]]), np.array([n]), KEY, np.zeros((1, N_HYPER)), np.zeros((1, 3)))
+            steps = c.Steps(order, np.array([[0, n]]), np.array([n]), KEY[None], np.zeros((1, N_HYPER)), np.zeros((1, 3)))
             update = c.Update(NO_SOLVER, np.zeros_like(self.theta), np.zeros((1, 0)), nothing, nothing, np.zeros(3, np.int64),
                               np.zeros((c.n_blocks(self.theta.size, 0, 0), 2)))
             meeting = np.zeros(c.MEETING_WORDS, np.int64)

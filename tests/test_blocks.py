@@ -119,9 +119,9 @@ def test_masks_of_dropout_are_others_in_each_block(small):
     """Samples of a block have the numbers of the block before, and not their masks; the fit is another but as good a one."""
     keys, train = [], engine.Engine.train
 
-    def spy(self, data, batches, key, first, hyper, update):
-        keys.extend([tuple(key.tolist())] * len(hyper))
-        return train(self, data, batches, key, first, hyper, update)
+    def spy(self, data, batches, made, first, hyper, update):
+        keys.extend(map(tuple, made.tolist()))
+        return train(self, data, batches, made, first, hyper, update)
 
     windows = Windows()
     with pytest.MonkeyPatch.context() as patch:

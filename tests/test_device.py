@@ -27,12 +27,13 @@ from sklearn.utils import estimator_checks
 import tsrnn
 from tsrnn import LSTMClassifier, LSTMRegressor, TextClassifier, WindowForecaster, device, fit_many, training
 from tsrnn.backends import NoGPUError
-from tsrnn.backends.place import HOST
+from tsrnn.backends.place import HOST, Counterparts
 from tsrnn.device import DeviceWarning, backend_of
 from tsrnn.engine import Engine
 from tsrnn.estimators._callbacks import EpochHook
 from tsrnn.layers import LSTM, Dense, Dropout, Embedding
 from tsrnn.network import Network
+from tsrnn.parallel import gpu_turn
 from tsrnn.predictor import SHELVES, Predictor
 from tsrnn.training import Settings, State, fit_network
 
@@ -376,32 +377,33 @@ def test_training_on_the_card(card, check):
     check()
 
 
-def put_once(self, data):
+def put_once(self, data, scratch):
     """The samples seen first take the place of all others, on the card."""
     if self.place is HOST:
         return data
-    if not self._known:
-        self._known = [(data, self.place.put_data(data))]
-    return self._known[0][1]
+    if not self.pairs:
+        self.pairs = [(data, self.place.put_data(data))]
+    return self.pairs[0][1]
 
 
 MUTANTS = {
-    "nothing is brought back": ("collect", lambda self: None, check_training),
-    "moments are not brought back": ("collect", lambda self: self.place.get(self._mirrors[0][1], self.theta), check_training),
-    "nothing is brought back after Ctrl-C": ("collect", lambda self: None, check_interruption),
-    "other weights are not put there": ("refresh", lambda self: None, check_divergence),
-    "samples are mixed up": ("_put", put_once, check_training),
+    "nothing is brought back": (Engine, "collect", lambda self: None, check_training),
+    "moments are not brought back": (Engine, "collect", lambda self: self.place.get(self._mirrors[0][1], self.theta),
+                                     check_training),
+    "nothing is brought back after Ctrl-C": (Engine, "collect", lambda self: None, check_interruption),
+    "other weights are not put there": (Engine, "refresh", lambda self: None, check_divergence),
+    "samples are mixed up": (Counterparts, "of", put_once, check_training),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_mutants_are_caught(card, monkeypatch, mutant):
-    name, replacement, check = MUTANTS[mutant]
+    where, name, replacement, check = MUTANTS[mutant]
 
     def in_turn(self, *args):
-        with self._turn:
+        with gpu_turn:
             return replacement(self, *args)
-    monkeypatch.setattr(Engine, name, in_turn)
+    monkeypatch.setattr(where, name, in_turn)
     with pytest.raises(AssertionError):
         check()
 
@@ -469,7 +471,7 @@ def test_engines_that_wait_on_a_shelf_count_what_they_hold_there(card):
     close(predict(small, None, "cuda"), expected)
     engine, = [e for shelf in SHELVES for number, e in shelf.engines.items() if number == predict._number]
     assert engine.backend is sys.modules["tsrnn.backends.cuda"]
-    held = sum(array.nbytes for data in engine._known for array in data[1])
+    held = sum(array.nbytes for _, data in engine._samples.pairs for array in data)
     assert engine.nbytes == engine._reserved + held and held >= 4 * 6 * 2 * 8
     made, puts = card.made, card.puts
     other = samples_of(Y[4:8], X[4:8])

@@ -73,10 +73,10 @@ def test_slices_stay_short_where_sequences_become_long(monkeypatch):
     """Sorted by length, say; a clock that goes with the work."""
     now, slices, real = [0.0], [], engine.Engine.train
 
-    def train(self, data, batches, key, first, hyper, update):
+    def train(self, data, batches, keys, first, hyper, update):
         slices.append((len(hyper), int(batches.steps[first]), 1e-3 * len(hyper) * int(batches.steps[first])))
         now[0] += slices[-1][2]
-        return real(self, data, batches, key, first, hyper, update)
+        return real(self, data, batches, keys, first, hyper, update)
 
     monkeypatch.setattr(engine.Engine, "train", train)
     monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
@@ -147,12 +147,11 @@ def test_the_order_is_a_function_of_seed_and_epoch():
         with Team(1) as team:
             trainer = training.Trainer(engine.Engine(net, state.theta, team), state, data(30), settings,
                                        optimizers.get_solver("adam"), Progress(False, 1, 1))
-            found = []
-            for state.n_epochs in range(3):
-                found.append(trainer.order().tolist())
-        return found
+            assert np.array_equal(trainer.order(range(1, 3)), np.concatenate([trainer.order(range(i, i + 1)) for i in (1, 2)]))
+            return trainer.order(range(3)).reshape(3, 30).tolist()
 
     first = orders(1)
+    assert first[2] == np.random.default_rng([1, training.SHUFFLE, 2]).permutation(30).tolist()
     assert first == orders(1) and all(sorted(order) == list(range(30)) for order in first)
     assert len({tuple(order) for order in first + orders(2)}) == 6
     assert orders(1, shuffle=False) == [list(range(30))] * 3

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.place import HOST
+from tsrnn.backends.place import HOST, Counterparts
 from tsrnn.backends.solvers import N_HYPER, NO_SOLVER
 from tsrnn.network import Lowered, Network
 from tsrnn.parallel import Team, effective_n_jobs, gpu_turn
@@ -69,12 +69,21 @@ def threads_for(network: Network, samples: Samples, dtype, n_jobs: int | None) -
     return network.backend.place.threads(effective_n_jobs(n_jobs)) if work > PARALLEL_WORK else 1
 
 
+def _cut(n: int, batch_size: int, n_epochs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bounds, epochs and numbers (`Batches`) of the batches of `n_epochs` epochs of `n` samples."""
+    firsts, epochs = np.arange(0, n, batch_size), np.arange(n_epochs)
+    bounds = np.stack([firsts, np.minimum(firsts + batch_size, n)], axis=1)
+    return ((n * epochs[:, None, None] + bounds).reshape(-1, 2), epochs.repeat(len(firsts)),
+            np.tile(np.arange(1, len(firsts) + 1), n_epochs))
+
+
 class Batches(NamedTuple):
-    """The batches that samples are trained in; see `Engine.batches`."""
+    """The batches that samples are trained in, in one epoch or several; see `Engine.batches`."""
 
     order: np.ndarray    # (n,) int64: samples of all batches
     bounds: np.ndarray   # (n_batches, 2) int64: where each batch begins and ends in `order`
-    numbers: np.ndarray  # (n_batches,) which batch it is, from 1: those where nobody counts are left out
+    epochs: np.ndarray   # (n_batches,) the epoch that it belongs to, from 0
+    numbers: np.ndarray  # (n_batches,) which batch of the epoch it is, from 1: those where nobody counts are left out
     weights: np.ndarray  # (n_batches,) sum of its weights
     steps: np.ndarray    # (n_batches,) steps of its longest sample
     masked: np.ndarray   # (n_batches,) whether its samples differ in length
@@ -124,13 +133,13 @@ class Engine:
         self.backend, self.dtype = network.backend, theta.dtype
         self.place = self.backend.place
         self._turn: AbstractContextManager = nullcontext() if self.place is HOST else gpu_turn
-        self._known: list[tuple[c.Data | None, c.Data]] = []  # the samples seen last, and their counterparts
+        self._samples = Counterparts(self.place)
         self._scratch: list[c.Scratch] = []
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
         self._longest = 0
         self._steps: int | None = None
-        self._cut: tuple | None = None  # where the batches of an epoch begin and end, and their numbers
+        self._cut: tuple | None = None  # what was cut into batches last, and where; see `_cut`
         self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
         with self._turn:
             there = self.place.put(theta)
@@ -155,34 +164,17 @@ class Engine:
             for array, there in self._mirrors:
                 self.place.get(there, array)
 
-    def _put(self, data: c.Data) -> c.Data:
-        """The samples where the backend wants them; training and validation samples stay there."""
-        for known, there in self._known:
-            if known is data:
-                return there
-        old = None
-        if self._known and (len(self._known) > 1 or self._known[0][0] is None):
-            old = self._known.pop(0)[1]
-            if not self.place.fits(old, data):
-                self.place.forget(self._scratch, old)
-                old = None  # before there are others: both might be too many
-        there = self.place.put_data(data, old)
-        self._known = [*self._known, (data, there)]
-        return there
-
-    def batches(self, data: c.Data, order: np.ndarray, batch_size: int) -> Batches:
-        """The samples `order` cut into batches; within a batch of token ids the longest come first: its order means nothing."""
+    def batches(self, data: c.Data, order: np.ndarray, batch_size: int, n_epochs: int = 1) -> Batches:
+        """The samples `order`, those of `n_epochs` epochs one behind the other, cut into batches; within a batch of token ids
+        the longest come first: its order means nothing."""
         self._look_at(data)
-        cut = self._cut
-        if cut is None or cut[0] != (len(order), batch_size):
-            firsts = np.arange(0, len(order), batch_size)
-            bounds = np.stack([firsts, np.minimum(firsts + batch_size, len(order))], axis=1)
-            self._cut = cut = ((len(order), batch_size), bounds, np.arange(1, len(firsts) + 1))
-        bounds, numbers = cut[1:]
+        if self._cut is None or self._cut[0] != (len(order), batch_size, n_epochs):
+            self._cut = ((len(order), batch_size, n_epochs), *_cut(len(order) // n_epochs, batch_size, n_epochs))
+        bounds, epochs, numbers = self._cut[1:]
         firsts = bounds[:, 0]
         weights = np.add.reduceat(data.totals[order], firsts)
         if self._real is not None:
-            order = order[np.lexsort((-self._real[order], np.arange(len(order)) // batch_size))]
+            order = order[np.lexsort((-self._real[order], np.repeat(np.arange(len(bounds)), bounds[:, 1] - firsts)))]
         if self._steps is None:
             lengths = data.lengths[order]
             steps = np.maximum.reduceat(lengths, firsts)
@@ -191,8 +183,9 @@ class Engine:
             steps, masked = np.full(len(firsts), self._steps), np.zeros(len(firsts), bool)
         if weights.min() <= 0:
             counts = weights > 0
-            bounds, numbers, weights, steps, masked = (a[counts] for a in (bounds, numbers, weights, steps, masked))
-        return Batches(order, bounds, numbers, weights, steps, masked, self._steps is not None)
+            bounds, epochs, numbers, weights, steps, masked = (
+                a[counts] for a in (bounds, epochs, numbers, weights, steps, masked))
+        return Batches(order, bounds, epochs, numbers, weights, steps, masked, self._steps is not None)
 
     def update(self, solver: int, moments: np.ndarray) -> c.Update:
         """What a step's end works on, with room for the gradient; `collect` brings `moments (n_moments, n_trained)` back."""
@@ -206,9 +199,10 @@ class Engine:
         self._mirrors = [self._mirrors[0], (moments, there)]
         return c.Update(solver, gradient, there, network.penalised, frozen, np.array(place, np.int64), squares)
 
-    def train(self, data: c.Data, batches: Batches, key: np.ndarray, first: int, hyper: np.ndarray,
+    def train(self, data: c.Data, batches: Batches, keys: np.ndarray, first: int, hyper: np.ndarray,
               update: c.Update) -> np.ndarray:
-        """Training steps with the batches from `first` on, which share a plan: as many as `hyper (n_steps, N_HYPER)` has rows.
+        """Training steps with the batches from `first` on, which share a plan: as many as `keys (n_steps, 2)` and
+        `hyper (n_steps, N_HYPER)` have rows.
 
         Returns each batch's sums of w l and of w [right], and its L2 penalty, (n_steps, 3); those behind the first step whose
         loss or gradient is not finite, which changed nothing, mean nothing.  `take_done` says how many were made, even where an
@@ -225,9 +219,9 @@ class Engine:
             for size in set(sizes.tolist()):
                 rows[sizes == size] = self.place.chunk_rows(size)
                 n_threads = max(n_threads, self._room(lowered, size, self.place.chunk_rows(size), train=True)[1])
-            steps = c.Steps(batches.order[start:end], bounds, rows, key, hyper, np.zeros((len(hyper), 3)))
+            steps = c.Steps(batches.order[start:end], bounds, rows, keys, hyper, np.zeros((len(hyper), 3)))
             self._stale = True  # each step packs its own
-            words, there = self._meeting.words, self._put(data)
+            words, there = self._meeting.words, self._samples.of(data, self._scratch)
             self.team.run(self.backend.train, [(lowered.plan, there, steps, self._params, self._scratch[i], self._sums, update,
                                                 words, i) for i in range(n_threads)], self._meeting)
         return steps.losses
@@ -243,7 +237,7 @@ class Engine:
             gradient[:self.network.n_trained] = 0
             return 0.0, 0.0
         update = self.update(NO_SOLVER, np.zeros((1, 0), self.dtype))
-        (loss, right, _), = self.train(data, batches, key, 0, np.zeros((1, N_HYPER)), update).tolist()
+        (loss, right, _), = self.train(data, batches, key[None], 0, np.zeros((1, N_HYPER)), update).tolist()
         with self._turn:
             self.place.get(update.gradient, gradient[:self.network.n_trained])
         return loss, right
@@ -334,12 +328,9 @@ class Engine:
 
     def forget(self) -> None:
         """Lets go of the samples seen last, for an engine that is kept; a few lengths may stay, what depends on ids may not."""
-        if self.place.keeps_samples:
-            kept = [there for _, there in self._known]
-            self._known = [(None, there) for there in kept]
+        kept = self._samples.forget()
+        if kept:
             self.nbytes = self._reserved + self.place.beside(self._scratch, kept)
-        else:
-            self._known = []
         if self._lengths is not None and (self._real is not None or len(self._lengths) > PREDICT_CALL):
             self._lengths = self._real = None
 
@@ -349,7 +340,7 @@ class Engine:
             if self._stale:
                 self.backend.pack(lowered.plan, self._params.theta, self._params.packed)
                 self._stale = False
-            args = (mode, lowered.plan, self._put(data), batch, self._params)
+            args = (mode, lowered.plan, self._samples.of(data, self._scratch), batch, self._params)
             if n_threads == 1:
                 self.backend.run(*args, self._scratch[0], self._sums, out, 0, n_chunks, 1)
             else:

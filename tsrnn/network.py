@@ -80,6 +80,8 @@ class Network:
         self.offsets, self.specs, self.n_params, self.n_dense = lay_out(self._groups(self.input_shape))
         self._lowered: dict[tuple, Lowered] = {}
         self._elsewhere: dict[str, Network] = {}
+        self.paces: dict[tuple, int] = {}  # of fits before, see `training.Trainer`
+        self.drawn: tuple[tuple, np.ndarray] | None = None  # initial weights drawn last, see `state.State`
 
     def __reduce__(self):  # everything else follows from the arguments, and initializers do not pickle
         return Network, (self.layers, self.input_shape, self.loss.name, self.loss_params, self.backend_name)

@@ -93,7 +93,7 @@ def make_hyper(
     return hyper
 
 
-def start_steps(hyper: np.ndarray, first: int, rate: float) -> None:
+def start_steps(hyper: np.ndarray, first: int, rate: float | np.ndarray) -> None:
     """Set what changes from step to step: the learning rate and the bias corrections.
 
     Parameters
@@ -102,7 +102,7 @@ def start_steps(hyper: np.ndarray, first: int, rate: float) -> None:
         Changed in place.
     first : int
         Number of the first of these steps since the moments were zero, from 1.
-    rate : float
+    rate : float or ndarray of shape (n_steps,)
         Learning rate of these steps.
     """
     hyper[:, LR] = rate
@@ -125,6 +125,10 @@ class Constant:
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch (numbered from 0)."""
         return self.learning_rate_init
+
+    def known(self) -> float:
+        """Number of epochs from now on whose rates do not depend on what the epochs come to."""
+        return math.inf
 
     def observe(self, loss: float) -> None:
         """Hear what the epoch has come to: a number that shall become small."""
@@ -149,6 +153,10 @@ class Plateau(Constant):
     def rate(self, epoch: int) -> float:
         """Learning rate of the next epoch, whatever its number."""
         return self.learning_rate_init if self.current is None else self.current
+
+    def known(self) -> float:
+        """Until it can be lowered next."""
+        return self.patience - self.wait
 
     def observe(self, loss: float) -> None:
         """Count an epoch with this loss."""
@@ -183,6 +191,10 @@ class Custom(Constant):
     """A function ``epoch -> rate`` of the user's own, epochs numbered from 0; pickles where the function does."""
 
     function: Callable[[int], float]
+
+    def known(self) -> float:
+        """The next: a function may look at what the epochs before have come to."""
+        return 1
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch (numbered from 0).

@@ -207,12 +207,12 @@ class Batch(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Consecutive batches of an epoch that share a plan, under which constants and random numbers, and what comes of them."""
+    """Consecutive batches that share a plan, under which constants and random numbers, and what comes of them."""
 
     order: np.ndarray    # (n,) int64: sample numbers
     bounds: np.ndarray   # (n_steps, 2) int64: batch i is order[bounds[i, 0]:bounds[i, 1]]
     rows: np.ndarray     # (n_steps,) int64: rows of a chunk, `chunk_rows` of the batch
-    key: np.ndarray      # (2,) uint32: from seed and epoch, see `random_key`
+    keys: np.ndarray     # (n_steps, 2) uint32: from seed and epoch, see `random_key`
     hyper: np.ndarray    # (n_steps, N_HYPER) float64: the solver's constants, see `tsrnn.backends.solvers`
     losses: np.ndarray   # (n_steps, 3) float64, written: the batch's sums of w l and of w [right], and the L2 penalty
 

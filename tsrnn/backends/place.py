@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tsrnn.backends import contract as c
@@ -22,7 +24,7 @@ class Host:
 
     def zeros(self, shape, dtype):
         """A new array, which begins at a multiple of `ALIGNMENT` bytes."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
         raw = np.zeros(size + ALIGNMENT, np.uint8)
         start = -raw.__array_interface__["data"][0] % ALIGNMENT
         return raw[start:start + size].view(dtype).reshape(shape)
@@ -68,3 +70,34 @@ class Host:
 
 
 HOST = Host()
+
+
+class Counterparts:
+    """The samples that an engine has seen last, and where the backend has them: training and validation samples stay there."""
+
+    def __init__(self, place: Host):
+        self.place = place
+        self.pairs: list[tuple[c.Data | None, c.Data]] = []  # None: those there are of no use, but their place is
+
+    def of(self, data: c.Data, scratch: list[c.Scratch]) -> c.Data:
+        """The counterpart of `data`, for an engine with this memory."""
+        for known, there in self.pairs:
+            if known is data:
+                return there
+        old = None
+        if self.pairs and (len(self.pairs) > 1 or self.pairs[0][0] is None):
+            old = self.pairs.pop(0)[1]
+            if not self.place.fits(old, data):
+                self.place.forget(scratch, old)
+                old = None  # before there are others: both might be too many
+        there = self.place.put_data(data, old)
+        self.pairs = [*self.pairs, (data, there)]
+        return there
+
+    def forget(self) -> list[c.Data]:
+        """Lets go of the samples; returns what is kept of their places."""
+        if not self.place.keeps_samples:
+            self.pairs = []
+            return []
+        self.pairs = [(None, there) for _, there in self.pairs]
+        return [there for _, there in self.pairs]

@@ -21,7 +21,7 @@ from tsrnn.estimators._blocks import stream
 from tsrnn.estimators._build import is_open, n_channels, set_embedding
 from tsrnn.estimators._callbacks import CallbackSupportMixin, EpochHook
 from tsrnn.estimators._inputs import check_input, is_blocks
-from tsrnn.estimators._jobs import in_job, threads
+from tsrnn.estimators._jobs import check_cancelled, in_job, threads
 from tsrnn.estimators._params import SequenceParameters, quantile_levels, validate_together
 from tsrnn.estimators._problem import (
     Problem,
@@ -106,8 +106,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
 
         hook = EpochHook(self, n_epochs, fitted, X, y, sample_weight)
         training.fit_network(problem.network.on(backend), state, problem.train, problem.val, settings, n_epochs,
-                             on_epoch_end=hook, stop_early=not partial, val_score=problem.val_score,
-                             resume_patience=partial or (resume and aim == self._aim_of_fit))
+                             on_epoch_end=hook if hook.watches else None, stop_early=not partial, val_score=problem.val_score,
+                             resume_patience=partial or (resume and aim == self._aim_of_fit), on_pause=check_cancelled)
         if state.stopped == "interrupted" and in_job():
             raise KeyboardInterrupt
         if state.stopped == "diverged" and state.n_epochs == before:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tsrnn.estimators._jobs import check_cancelled
-
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # an older scikit-learn: estimators are without set_callbacks
@@ -56,9 +54,13 @@ class EpochHook:
         self._context.call_on_fit_task_begin(**self._arguments)
         self._begin()
 
+    @property
+    def watches(self) -> bool:
+        """Whether there is anybody to ask."""
+        return self._user is not None or self._epoch is not None
+
     def __call__(self, epoch: int, logs: dict[str, float]) -> bool:
         """Called by the engine with the number of the epoch, from 0, and what it has come to."""
-        check_cancelled()
         stop = bool(self._user is not None and self._user(epoch, logs))
         if self._epoch is not None:
             task, self._epoch = self._epoch, None

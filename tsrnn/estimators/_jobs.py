@@ -43,7 +43,11 @@ _place: ContextVar[Place | None] = ContextVar("tsrnn_job", default=None)
 def threads(n_jobs: int | None) -> int | None:
     """`n_jobs` as a network may have it: within a job no more than its share."""
     place = _place.get()
-    return n_jobs if place is None else min(effective_n_jobs(n_jobs), place.threads)
+    if place is None:
+        return n_jobs
+    if n_jobs is None and place.threads == 1:  # how many cores there are is read from files
+        return 1
+    return min(effective_n_jobs(n_jobs), place.threads)
 
 
 def check_cancelled() -> None:
@@ -81,7 +85,8 @@ def run_jobs(function: Callable[[Any], Any], items: Sequence, n_jobs: int | None
         What `function` raised: for the first of the items, whatever the number of threads.  No item is begun after an error;
         those before the one that failed end as they would, those behind it after their epoch.
     KeyboardInterrupt
-        After Ctrl-C: nothing is begun any more, and the networks' fits that are under way end with their epoch.
+        After Ctrl-C: nothing is begun any more, and the networks' fits that are under way end with their epoch,
+        or block of short ones.
     """
     available = effective_n_jobs(threads(n_jobs))
     n_threads = max(1, min(available, len(items)))

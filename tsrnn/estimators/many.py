@@ -53,7 +53,7 @@ def fit_many(estimator, jobs, *, n_jobs=None):
     Exception
         What the first job that fails raised; the message says which one it is.  Jobs behind it are given up.
     KeyboardInterrupt
-        After Ctrl-C; fits that are under way end with their epoch.
+        After Ctrl-C; fits that are under way end with their epoch, or block of short ones.
 
     Notes
     -----

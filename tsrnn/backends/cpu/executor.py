@@ -65,7 +65,8 @@ class _Types:
     def __init__(self, dtype):
         floats, ints = types.Array(numba.from_dtype(dtype), 1, "C"), types.Array(types.int64, 1, "C")
         doubles, int32s, words = (types.Array(kind, 1, "C") for kind in (types.float64, types.int32, types.uint32))
-        matrix, table, double_table = (types.Array(kind, 2, "C") for kind in (floats.dtype, types.int64, types.float64))
+        matrix, table, double_table, word_table = (types.Array(kind, 2, "C") for kind in (
+            floats.dtype, types.int64, types.float64, types.uint32))
         number = types.int64
         data = types.NamedTuple((floats, int32s, ints, ints, floats, ints, matrix, doubles), c.Data)
         params = types.NamedTuple((floats, floats, matrix), c.Params)
@@ -73,7 +74,7 @@ class _Types:
         chunk = types.NamedTuple((number, number, number, types.float64, ints, words, doubles, data, params, floats,
                                   scratch, floats, int32s, doubles), Chunk)
         plan = types.NamedTuple((table, doubles, doubles, table), c.Plan)
-        steps = types.NamedTuple((ints, table, ints, words, double_table, double_table), c.Steps)
+        steps = types.NamedTuple((ints, table, ints, word_table, double_table, double_table), c.Steps)
         sums = types.NamedTuple((double_table, floats, int32s), c.Sums)
         update = types.NamedTuple((number, floats, matrix, table, table, ints, double_table), c.Update)
         self.operation = ints, types.float64, chunk
@@ -202,7 +203,7 @@ def _train_step(plan, data, steps, step, params, scratch, sums, update, meeting,
     total = _batch_total(order, data.totals)
     number = draw(meeting)
     while number < n_chunks:
-        _gradient(plan, data, order, rows, number, total, steps.key, params, scratch, sums)
+        _gradient(plan, data, order, rows, number, total, steps.keys[step], params, scratch, sums)
         number = draw(meeting)
     if not meet(meeting):
         return False

@@ -1,11 +1,20 @@
-"""Activations and their slopes, for kernels to call."""
+"""Activations and their slopes, for kernels to call.
+
+Real kernels call libdevice's functions of the element type (exp and tanh to 2 ulp).  Simulated ones call NumPy's: Python's
+would return float64 and refuse what overflows.
+"""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tsrnn.backends import contract as c
-from tsrnn.backends.cuda.jit import device
+from tsrnn.backends.cuda.jit import SIMULATED, device
+
+exp, expm1, tanh, log1p = (np.exp, np.expm1, np.tanh, np.log1p) if SIMULATED else (math.exp, math.expm1, math.tanh, math.log1p)
+log, sqrt = (np.log, np.sqrt) if SIMULATED else (math.log, math.sqrt)
 
 
 @device
@@ -13,7 +22,7 @@ def sigmoid(dtype):
     one = dtype(1)
 
     def function(x):  # e^-x is infinite below -88 (float32), and 1 / inf is 0
-        return one / (one + math.exp(-x))
+        return one / (one + exp(-x))
     return function
 
 
@@ -25,15 +34,15 @@ def activation(dtype, code):
     def linear(x):
         return x
 
-    def tanh(x):
-        return math.tanh(x)
+    def tanh_(x):
+        return tanh(x)
 
     def relu(x):
         return x if x > zero or x != x else zero  # NaN stays NaN
 
     def sigmoid_(x):
         return logistic(x)
-    return {c.LINEAR: linear, c.TANH: tanh, c.RELU: relu, c.SIGMOID: sigmoid_}[code]
+    return {c.LINEAR: linear, c.TANH: tanh_, c.RELU: relu, c.SIGMOID: sigmoid_}[code]
 
 
 @device
@@ -44,7 +53,7 @@ def slope(dtype, code):
     def linear(y):
         return one
 
-    def tanh(y):
+    def tanh_(y):
         return one - y * y
 
     def relu(y):
@@ -52,4 +61,4 @@ def slope(dtype, code):
 
     def sigmoid_(y):
         return y * (one - y)
-    return {c.LINEAR: linear, c.TANH: tanh, c.RELU: relu, c.SIGMOID: sigmoid_}[code]
+    return {c.LINEAR: linear, c.TANH: tanh_, c.RELU: relu, c.SIGMOID: sigmoid_}[code]

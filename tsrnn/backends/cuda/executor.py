@@ -67,7 +67,7 @@ def train(plan, data, steps, params, scratch, sums, update, meeting, thread):
     CARD.put(steps.order, turn.order[:len(steps.order)])
     CARD.put(steps.bounds, turn.bounds[:n_steps])
     CARD.put(steps.hyper, turn.hyper[:n_steps])
-    CARD.put(steps.key, turn.key)
+    CARD.put(steps.keys, turn.keys[:n_steps])
     CARD.put(np.zeros(2, np.int64), turn.clock)
     try:
         for B in sizes.tolist():
@@ -104,7 +104,7 @@ def record(plan, B, mode, data, params, scratch, update, turn):
     """A `Recorder` with the launches of a prediction, an evaluation or a training step."""
     recorder = Recorder(plan, B, mode, data, params, scratch, turn)
     recorder.launch(take_turn(recorder.dtype), 1, THREADS, turn.clock, turn.bounds, turn.order, data.totals, turn.hyper,
-                    recorder.samples, recorder.total, recorder.hyper)
+                    turn.keys, recorder.samples, recorder.total, recorder.hyper, recorder.key)
     for row, rate in zip(plan.rows[:-1], plan.rates):
         recorder.operation_begins()
         FORWARD[int(row[c.OP])](recorder, row, rate)
@@ -127,14 +127,13 @@ def record(plan, B, mode, data, params, scratch, update, turn):
 
 
 def _replay(recorder):
-    for kernel, grid, block, args, shared in recorder.launches:
-        kernel[grid, block, 0, shared](*args)
+    recorder.replay()
 
 
 @family
 def take_turn(dtype):
-    """The step's samples, their weights' sum and its constants, to where all launches look for them."""
-    def kernel(clock, bounds, order, totals, all_hyper, samples, total, hyper):
+    """The step's samples, their weights' sum, its constants and its key, to where all launches look for them."""
+    def kernel(clock, bounds, order, totals, all_hyper, keys, samples, total, hyper, key):
         parts = cuda.shared.array(THREADS, np.float64)
         n, thread, step = samples.size, cuda.threadIdx.x, clock[0]
         first, sum_ = bounds[step, 0], 0.0
@@ -144,6 +143,8 @@ def take_turn(dtype):
         parts[thread] = sum_
         for i in range(thread, hyper.size, cuda.blockDim.x):
             hyper[i] = all_hyper[step, i]
+        if thread < 2:
+            key[thread] = keys[step, thread]
         cuda.syncthreads()
         if thread == 0:
             sum_ = 0.0

@@ -19,6 +19,7 @@ SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # Threads of a block where each works for itself, rows and columns of a block's tile of a product, and so on: real blocks fill a
 # multiprocessor, simulated ones are small because a thread is simulated by thousands of Python steps.
 THREADS = 4 if SIMULATED else 256
+families: list[str] = []  # names of all families of kernels of the modules imported so far: module and function
 REMEDY = 'use device="cpu", or device="auto" for whichever is there'
 
 
@@ -45,12 +46,15 @@ def family(make):
     """Turns ``make(*numbers) -> kernel function`` into a table of kernels, each compiled where it is launched first.
 
     Element types and sizes are constants of a kernel: so it unrolls what has to lie in registers, and no literal promotes
-    float32 to float64.
+    float32 to float64.  `make` may return options of the real compiler as well: ``(function, {"launch_bounds": threads})``.
     """
     @functools.cache
     def member(*numbers):
-        return cuda.jit(make(*numbers))
+        made = make(*numbers)
+        function, options = made if isinstance(made, tuple) else (made, {})
+        return cuda.jit(function) if SIMULATED else cuda.jit(**options)(function)
 
+    families.append(f"{make.__module__}.{make.__qualname__}")
     return functools.update_wrapper(member, make)
 
 
@@ -61,6 +65,31 @@ def device(make):
         return cuda.jit(make(*numbers), device=True, inline="always")
 
     return functools.update_wrapper(member, make)
+
+
+def compiler_lock():
+    """Numba's own: nobody compiles or loads a kernel while one holds it."""
+    from numba.cuda.core.compiler_lock import global_compiler_lock
+
+    return global_compiler_lock
+
+
+def allow_shared(kernel, args, nbytes: int) -> None:
+    """Lets a kernel take more dynamic shared memory than the 48 KiB that a launch has without asking.
+
+    Neither numba nor cuda.core asks, and the launch would fail.  It is allowed all that the card has: another launch of the
+    same kernel may want more.
+    """
+    if nbytes <= 48 << 10 or SIMULATED:
+        return
+    from cuda.bindings import driver
+    from numba.cuda.cudadrv.driver import driver as checked
+
+    compiled, card = kernel.compile(tuple(map(kernel.typeof_pyval, args))), cuda.get_current_device()
+    function = compiled.library.get_cufunc()
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    most = card.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - function.attrs.shared
+    checked.cuKernelSetAttribute(attribute, most, function.handle, card.id)
 
 
 def number_type(array):

@@ -111,8 +111,8 @@ def train(plan, data, steps, params, scratch, sums, update, meeting, thread):
     """See the contract.  The first thread does it all: Python runs one at a time anyway."""
     if thread > 0:
         return
-    for (first, stop), rows, hyper, result in zip(steps.bounds, steps.rows, steps.hyper, steps.losses):
-        batch = c.Batch(steps.order[first:stop], rows, steps.key)
+    for (first, stop), rows, key, hyper, result in zip(steps.bounds, steps.rows, steps.keys, steps.hyper, steps.losses):
+        batch = c.Batch(steps.order[first:stop], rows, key)
         n_chunks = -(-len(batch.order) // rows)
         for number in range(n_chunks):
             _gradient(Chunk(number, plan, data, batch, params, scratch, sums))

@@ -1,0 +1,81 @@
+"""Networks that together launch every kernel of the CUDA backend, for the check of what the compiler makes of them.
+
+A kernel is compiled once for each dtype and each set of its numbers, however many networks launch it.
+"""
+
+from __future__ import annotations
+
+from tsrnn.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Activation,
+    AveragePooling1D,
+    Bidirectional,
+    Conv1D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    MaxPooling1D,
+    Reshape,
+    TimeDistributed,
+)
+
+SEQ = {"return_sequences": True}
+CELLS = {"lstm": (LSTM, {}), "gru": (GRU, {}), "rnn": (RNN, {}), "rnn relu": (RNN, {"activation": "relu"})}
+SIZES = (16, 64, 128, 256)  # hidden units: each has kernels of its own kind
+LOSSES = {"squared_error": (1.0,), "absolute_error": (1.0,), "huber": (0.7,), "poisson": (1.0,), "quantile": (0.1, 0.9),
+          "binary_crossentropy": (1.0,), "categorical_crossentropy": (1.0,)}
+STEPS = 70  # long enough for sequences that several threads share
+
+
+def _recurrent():
+    for name, (cell, options) in CELLS.items():
+        for H in SIZES:
+            yield f"{name} {H}", ([cell(H, **options, **SEQ), cell(H, **options), Dense(2)], (STEPS, 5), "squared_error")
+        both = [Bidirectional(cell(64, recurrent_dropout=0.2, **options, **SEQ)), Bidirectional(cell(16, **options), "sum")]
+        yield f"{name}, both directions", ([*both, Dense(1)], (STEPS, 5), "squared_error")
+
+
+# name → arguments of a `Network`: layers, input shape, loss and, where there are some, its numbers
+COMPILED = {
+    **dict(_recurrent()),
+    **{loss: ([Flatten(), Dense(2)], (3, 2), loss, numbers) for loss, numbers in LOSSES.items()},
+    "dense": ([Dense(64, "tanh"), Dense(64, "relu"), Dense(64, "sigmoid"), Flatten(), Dense(300), Dense(2)], (6, 5),
+              "squared_error"),
+    "merges": ([Bidirectional(RNN(8, **SEQ), "sum"), Bidirectional(RNN(8, **SEQ), "mul"), Bidirectional(RNN(8), "ave"),
+                Dense(1)], (STEPS, 3), "squared_error"),
+    "convolutions": ([Conv1D(32, 3, activation="relu"), MaxPooling1D(2), Conv1D(16, 4, "valid", "tanh"), AveragePooling1D(2),
+                      Conv1D(8, 3, activation="sigmoid"), Conv1D(8, 1), LSTM(16), Dense(1)], (STEPS, 5), "squared_error"),
+    "long windows": ([Dense(4), AveragePooling1D(65), MaxPooling1D(65), Flatten(), Dense(1)], (65 * 65, 2), "squared_error"),
+    "global max": ([Dense(8), GlobalMaxPooling1D(), Dense(1)], (STEPS, 5), "squared_error"),
+    "global mean": ([Dense(8), GlobalAveragePooling1D(), Dense(1)], (STEPS, 5), "squared_error"),
+    "distributed": ([Reshape((5, 14, 5)), TimeDistributed([Conv1D(8, 3), MaxPooling1D(2), Dropout(0.2), Flatten()]), GRU(16),
+                     Reshape((4, 4)), Flatten(), Dense(1)], (STEPS, 5), "squared_error"),
+    "activations": ([Activation("tanh"), Dense(4), Activation("relu"), Activation("sigmoid"), Activation("linear"), Flatten(),
+                     Dense(2)], (6, 3), "squared_error"),
+    "dropouts": ([Dropout(0.2), LSTM(16, input_dropout=0.3, recurrent_dropout=0.2, **SEQ), Dropout(0.2),
+                  GRU(16, recurrent_dropout=0.2, **SEQ), RNN(16, recurrent_dropout=0.2, input_dropout=0.1), Dense(1)],
+                 (STEPS, 5), "squared_error"),
+    "distinct tokens": ([Embedding(500, 16, mask_zero=True), Bidirectional(LSTM(64, **SEQ)), GlobalMaxPooling1D(), Dense(1)],
+                        (STEPS,), "binary_crossentropy"),
+    "distinct tokens, gru": ([Embedding(500, 16), Bidirectional(GRU(64)), Dense(1)], (STEPS,), "binary_crossentropy"),
+    "distinct tokens, rnn": ([Embedding(500, 16), RNN(64), Dense(1)], (STEPS,), "binary_crossentropy"),
+    "tokens": ([Embedding(500, 16), Dropout(0.2), Conv1D(16, 5, activation="relu"), GlobalAveragePooling1D(), Dense(1)],
+               (STEPS,), "binary_crossentropy"),
+}
+
+# operations that raise NotImplementedError still; their kernels are not asked for.  To be emptied, and then deleted.
+PENDING = {"inputs.gather", "inputs.gather_ids", "inputs.embedding_forward", "inputs.embedding_backward", "recurrent.forward",
+           "recurrent.backward", "feedforward.dense_forward", "feedforward.dense_backward", "feedforward.conv_forward",
+           "feedforward.conv_backward", "losses.write_logits", "losses.loss", "finish.finish"}
+
+# families whose float32 kernels compute in float64 on purpose → why
+DOUBLE = {
+    "executor.take_turn": "the batch's weights are float64, and so is their sum",
+}
+# families that need memory of their own in each thread → why
+STACK: dict[str, str] = {}

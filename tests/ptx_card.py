@@ -1,0 +1,72 @@
+"""A card that is not there: what the backend launches is compiled by the real compiler, and its PTX runs on NumPy (`ptx`).
+
+``install()`` comes before anything imports `numba`.  Real sizes of blocks and tiles, the compiler's own arithmetic; slower than
+a card by some six orders of magnitude, so small networks only.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["NUMBA_ENABLE_CUDASIM"] = "0"
+
+import numpy as np
+import ptx
+
+CC = (9, 0)
+OPTIONS = ("launch_bounds", "lineinfo")  # of `cuda.jit` that change the code
+_compiled: dict[tuple, tuple] = {}
+
+
+def compile_ptx(kernel, args) -> str:
+    """The compiler's PTX of a kernel for arguments like these."""
+    from numba import cuda, typeof, types
+
+    options = {name: kernel.targetoptions[name] for name in OPTIONS if kernel.targetoptions.get(name)}
+    signature = types.void(*(typeof(arg) for arg in args))
+    return cuda.compile(kernel.py_func, signature, cc=CC, device=False, abi="numba", output="ptx", **options)[0]
+
+
+def launch(kernel, grid, block, args, shared) -> None:
+    """Runs a launch of `Recorder.launches`."""
+    memory, values = ptx.Memory(), []
+    key = id(kernel), tuple((arg.dtype.str, arg.ndim) if isinstance(arg, np.ndarray) else type(arg) for arg in args)
+    if key not in _compiled:
+        _compiled[key] = kernel, ptx.parse(compile_ptx(kernel, args))
+    for arg in args:  # as numba's launcher lays them out: meminfo, parent, items, size of one, pointer, shape, strides
+        if isinstance(arg, np.ndarray):
+            values += [0, 0, arg.size, arg.itemsize, memory.address(arg), *arg.shape, *arg.strides]
+        else:
+            values.append(arg)
+    with np.errstate(all="ignore"):
+        ptx.Launch(_compiled[key][1], memory, grid, block, values, shared).run()
+
+
+def install() -> None:
+    """From here on the backend's card is this one."""
+    from tsrnn.backends.cuda import executor
+
+    card = type(executor.CARD)
+
+    def empty(self, shape, dtype):
+        shape = shape if isinstance(shape, tuple) else (shape,)
+        array = np.empty(tuple(max(1, int(n)) for n in shape), dtype)
+        array.view(np.uint8)[...] = 0xFF  # NaN
+        return array
+
+    card.empty = empty
+    card.zeros = lambda self, shape, dtype: np.zeros_like(empty(self, shape, dtype))
+
+    def put(self, array, there=None):
+        there = empty(self, np.shape(array), array.dtype) if there is None else there
+        if array.size:
+            there[...] = array
+        return there
+
+    def get(self, there, array):
+        if array.size:
+            array[...] = there
+
+    card.put, card.get = put, get
+    executor.why_not = lambda: ""
+    executor._replay = lambda recorder: [launch(*one) for one in recorder.launches]

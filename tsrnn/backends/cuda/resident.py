@@ -1,0 +1,128 @@
+"""Products of a few vectors with a matrix that stays in a block's registers.
+
+`lanes` neighbouring threads, a group, make `outputs` elements of each of R result vectors: each multiplies its share of a
+vector's `inner` elements, and shuffles add what they have, always in the same order.  What does not fit into registers lies in
+shared memory.  Everything a thread holds is `outputs` columns wide and read in pieces of `vector` elements, one load each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tsrnn.backends.cuda.jit import cuda, device
+
+ALL = 0xFFFFFFFF
+REGISTERS = 65536       # of a multiprocessor
+OTHERS = 56             # registers of a thread that addresses and a step's values take, about; see tests/cuda_compile.py
+
+
+class Tile(NamedTuple):
+    """Who holds what of the matrix."""
+
+    threads: int   # of a block
+    lanes: int     # of a group
+    outputs: int
+    inner: int     # length of the vectors, a multiple of lanes
+    vector: int    # elements of a load
+    pieces: int    # that a thread has of a vector
+    kept: int      # of these, pieces whose part of the matrix lies in registers; that of the others lies in shared memory
+    rows: int      # R vectors
+
+    @property
+    def shared(self) -> int:
+        """Elements of shared memory that the matrix takes."""
+        return (self.pieces - self.kept) * self.vector * self.outputs * self.threads
+
+
+def make_tile(dtype, threads, lanes, outputs, inner, rows) -> Tile:
+    words, share = np.dtype(dtype).itemsize // 4, inner // lanes
+    vector = max(v for v in (1, 2, 4) if share % v == 0 and v * words <= 4)
+    pieces = share // vector
+    registers = min(255, REGISTERS // threads) - OTHERS - words * (rows * (outputs + vector) + 6 * (words - 1))
+    kept = min(pieces, registers // (words * outputs * vector))
+    if kept < pieces:  # room for a piece on its way to the product
+        kept = min(pieces, (registers - words * outputs * vector) // (words * outputs * vector))
+    return Tile(threads, lanes, outputs, inner, vector, pieces, kept, rows)
+
+
+@device
+def element(tile):
+    """Which element of a vector the thread multiplies j-th in its i-th piece."""
+    lanes, vector = tile.lanes, tile.vector
+
+    def function(i, j, lane):
+        return (i * lanes + lane) * vector + j
+    return function
+
+
+@device
+def put(tile):
+    """Puts an element of the matrix, the o-th output's, where `multiply` looks for it."""
+    outputs, vector, kept, threads = tile.outputs, tile.vector, tile.kept, tile.threads
+
+    def function(weights, shared, spare, thread, i, j, o, value):
+        if i < kept:
+            weights[(i * vector + j) * outputs + o] = value
+        else:
+            shared[spare + (((i - kept) * outputs + o) * threads + thread) * vector + j] = value
+    return function
+
+
+@device
+def multiply(tile):
+    """Adds the thread's share to sums[r * outputs + o]; the vectors begin at shared[vectors]."""
+    threads, lanes, outputs, inner, vector, pieces, kept, rows = tile
+
+    def function(sums, weights, shared, spare, vectors, lane, thread):
+        for i in range(kept):
+            for j in range(vector):
+                for r in range(rows):
+                    x = shared[vectors + r * inner + (i * lanes + lane) * vector + j]
+                    for o in range(outputs):
+                        sums[r * outputs + o] += weights[(i * vector + j) * outputs + o] * x
+        for i in range(pieces - kept):
+            for j in range(vector):
+                for r in range(rows):
+                    x = shared[vectors + r * inner + ((i + kept) * lanes + lane) * vector + j]
+                    for o in range(outputs):
+                        sums[r * outputs + o] += shared[spare + ((i * outputs + o) * threads + thread) * vector + j] * x
+    return function
+
+
+@device
+def halve(n):
+    """Adds lanes `bit` apart, of n sums: the lower lane keeps those of the first half, the upper one those of the second."""
+    half = n // 2
+
+    def function(sums, lane, bit):
+        upper = (lane & bit) != 0
+        for i in range(half):
+            low, high = sums[i], sums[i + half]
+            sums[i] = (high if upper else low) + cuda.shfl_xor_sync(ALL, low if upper else high, bit)
+    return function
+
+
+@device
+def whole(n):
+    """Adds lanes `bit` apart, of n sums: both lanes have them all."""
+    def function(sums, lane, bit):
+        for i in range(n):
+            sums[i] += cuda.shfl_xor_sync(ALL, sums[i], bit)
+    return function
+
+
+@device
+def share_rows(rows, outputs):
+    """Adds four lanes' sums[r * outputs + o], `low` and 2 `low` apart: each has the outputs of its row, ``lane // low % rows``.
+
+    A row's additions are the same whatever `rows` is.
+    """
+    first = halve(rows * outputs) if rows == 4 else whole(rows * outputs)
+    second = halve(min(rows, 2) * outputs) if rows > 1 else whole(outputs)
+
+    def function(sums, lane, low):
+        first(sums, lane, 2 * low)
+        second(sums, lane, low)
+    return function

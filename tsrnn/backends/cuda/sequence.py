@@ -1,0 +1,383 @@
+"""The whole time loop of a recurrent layer in one launch: a block has R rows of the batch, and W_hh in its registers.
+
+Four threads a unit: together they multiply, and then each does the cell of its unit in one of the rows (where R is less than
+four, several do the same).  The state h, backward the gates' gradients, lie twice in shared memory, for this step and the next: so one barrier a
+step is enough.  What a step reads from the card's memory has been asked for a step before.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+
+from tsrnn.backends import contract as c
+from tsrnn.backends.cuda import gru, lstm, rnn
+from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family
+from tsrnn.backends.cuda.resident import element, halve, make_tile, multiply, put, share_rows
+
+CELLS = MappingProxyType({c.LSTM: lstm, c.GRU: gru, c.RNN: rnn})
+SIZES = (4, 8) if SIMULATED else (8, 16, 32, 48, 64, 96, 128)  # to which the units are filled up
+LARGEST = {np.float32: SIZES[-1], np.float64: min(SIZES[-1], 64)}
+AHEAD = 8  # loads under way where steps are nothing but padding
+index = np.uint64  # of an array: Numba looks whether a signed one is negative, and that costs as much as the access
+
+
+def forward_tile(dtype, code, size, R):
+    return make_tile(dtype, 4 * size, 4, c.CELLS[code].gates, size, R)
+
+
+def backward_tile(dtype, code, size, R):
+    """Sixteen lanes make four units; the vectors are a step's gate gradients, gate by gate."""
+    return make_tile(dtype, 4 * size, 16, 4, -(-c.CELLS[code].gates * size // 16) * 16, R)
+
+
+def shared_size(tile):
+    """Elements of shared memory."""
+    return tile.shared + 2 * tile.rows * tile.inner
+
+
+@device
+def real_steps(masked, R):
+    """The first step and the one behind the last in which one of the block's rows is real."""
+    def every_step(bounds, mask, real, T, n_rows):
+        return 0, T
+
+    def some_steps(bounds, mask, real, T, n_rows):
+        if cuda.threadIdx.x == 0:
+            bounds[0], bounds[1] = T, 0
+        cuda.syncthreads()
+        first = cuda.blockIdx.x * R
+        for t in range(cuda.threadIdx.x, T, cuda.blockDim.x):
+            found = False
+            for row in range(first, min(first + R, n_rows)):
+                if mask[index(real + t * n_rows + row)]:
+                    found = True
+            if found:
+                cuda.atomic.min(bounds, 0, t)
+                cuda.atomic.max(bounds, 1, t + 1)
+        cuda.syncthreads()
+        return min(bounds[0], bounds[1]), bounds[1]
+    return some_steps if masked else every_step
+
+
+@device
+def is_real(masked):
+    def always(mask, at):
+        return True
+
+    def marked(mask, at):
+        return mask[index(at)] != 0
+    return marked if masked else always
+
+
+@device
+def row_of_x(tokens):
+    """Where the x parts of a position lie: in its own row, or in that of its token."""
+    def position_(indices, numbers, position):
+        return position
+
+    def number(indices, numbers, position):
+        return np.int64(indices[index(numbers + position)])
+    return number if tokens else position_
+
+
+@device
+def load_x(code):
+    """The x parts of a unit's gates."""
+    cell = c.CELLS[code]
+    n, shared = cell.gates, cell.shared
+
+    def function(x, mem, at, H):
+        for g in range(n):
+            x[g] = mem[index(at + (g if g < shared else n + g - shared) * H)]
+    return function
+
+
+@device
+def load_slots(code):
+    """All that forward has kept of a unit's gates."""
+    n = c.CELLS[code].slots
+
+    def function(gates, mem, at, H):
+        for s in range(n):
+            gates[s] = mem[index(at + s * H)]
+    return function
+
+
+@device
+def store_slots(code):
+    n = c.CELLS[code].slots
+
+    def function(gates, mem, at, H):
+        for s in range(n):
+            mem[index(at + s * H)] = gates[s]
+    return function
+
+
+@device
+def store_state(code):
+    """h and c of a row of states."""
+    has_c = c.CELLS[code].has_cell_state
+
+    def function(state, mem, h, c):
+        mem[index(h)] = state[0]
+        if has_c:
+            mem[index(c)] = state[1]
+    return function
+
+
+@device
+def hold_state(code, dropped):
+    """Steps [first, stop) in which nothing is real: the state stays what it is."""
+    store = store_state(code)
+
+    def function(state, entered, mem, first, stop, n_rows, H, h, ld, c, drop):
+        for t in range(first, stop):
+            store(state, mem, h + (t + 1) * n_rows * ld, c + (t + 1) * n_rows * H)
+            if dropped:
+                mem[index(drop + t * n_rows * H)] = entered
+    return function
+
+
+@device
+def hold_gradient(dtype, code, sequence):
+    """Backward the same: no gate has a gradient, and that of the state gets what comes from the outputs."""
+    zero, store, n = dtype(0), store_slots(code), c.CELLS[code].slots
+
+    def function(d, gates, mem, here, first, stop, n_rows, H, work, dy, ld):
+        some = cuda.local.array(AHEAD, dtype)
+        for s in range(n):
+            gates[s] = zero
+        if here:
+            for t in range(first, stop):
+                store(gates, mem, work + t * n_rows * n * H, H)
+        if sequence:
+            for start in range(first, stop, AHEAD):
+                for i in range(AHEAD):
+                    some[i] = mem[index(dy + (start + i) * n_rows * ld)] if start + i < stop else zero
+                for i in range(AHEAD):
+                    d[0] += some[i]
+    return function
+
+
+@device
+def load_recurrent(dtype, tile):
+    """W_hh, a unit's gates to its four lanes."""
+    place, which = put(tile), element(tile)
+    zero, gates, vector, pieces = dtype(0), tile.outputs, tile.vector, tile.pieces
+
+    def function(weights, shared, spare, theta, w, H, unit, lane, thread):
+        for i in range(pieces):
+            for j in range(vector):
+                k = which(i, j, lane)
+                for g in range(gates):
+                    value = zero
+                    if k < H and unit < H:
+                        value = theta[index(w + (k * gates + g) * H + unit)]
+                    place(weights, shared, spare, thread, i, j, g, value)
+    return function
+
+
+@device
+def load_transposed(dtype, tile, n_gates, size):
+    """W_hh transposed: four units' columns to the sixteen lanes of their group."""
+    place, which = put(tile), element(tile)
+    zero, vector, pieces = dtype(0), tile.vector, tile.pieces
+
+    def function(weights, shared, spare, theta, w, H, first, lane, thread):
+        for i in range(pieces):
+            for j in range(vector):
+                k = which(i, j, lane)
+                gate, unit = k // size, k % size
+                for o in range(4):
+                    value = zero
+                    if unit < H and gate < n_gates and first + o < H:
+                        value = theta[index(w + ((first + o) * n_gates + gate) * H + unit)]
+                    place(weights, shared, spare, thread, i, j, o, value)
+    return function
+
+
+@device
+def forward_steps(dtype, code, act, tile, masked, dropped, tokens):
+    """The time loop over `n` steps from `position` on; x parts of its first step lie in `ahead`."""
+    body, G, S, has_c = CELLS[code].forward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots, c.CELLS[code].has_cell_state
+    real_at, row_of, load, store, store_gates = is_real(masked), row_of_x(tokens), load_x(code), store_state(code), store_slots(code)
+    R, size, product, add_up, zero = tile.rows, tile.inner, multiply(tile), share_rows(tile.rows, G), dtype(0)
+    width, n_sums = R * size, R * G
+
+    def function(mem, mask, indices, shared, weights, bias, state, factor, here, u, n, position, stride, n_rows, H, real, work,
+                 source, ld_source, numbers, h, ld, c, drop):
+        thread = np.int64(cuda.threadIdx.x)
+        unit, lane, own = thread >> 2, thread & 3, (thread & (R - 1)) * size + (thread >> 2)
+        sums, gates = cuda.local.array(n_sums, dtype), cuda.local.array(S, dtype)
+        x, ahead = cuda.local.array(G, dtype), cuda.local.array(G, dtype)
+        load(ahead, mem, source + row_of(indices, numbers, position) * ld_source + u, H)
+        real_ahead = real_at(mask, real + position)
+        after = position + (stride if n > 1 else 0)
+        next_row = row_of(indices, numbers, after)
+        if lane < R:
+            shared[own] = state[0] * factor if unit < H else zero
+        cuda.syncthreads()
+        for s in range(n):
+            for g in range(G):
+                x[g] = ahead[g]
+            is_here, buffer = here and real_ahead, (s & 1) * width
+            beyond = after + (stride if s + 2 < n else 0)
+            if s + 1 < n:
+                load(ahead, mem, source + next_row * ld_source + u, H)
+                real_ahead, next_row = real_at(mask, real + after), row_of(indices, numbers, beyond)
+            if dropped and here:
+                mem[index(drop + position * H)] = state[0] * factor
+            for r in range(R):
+                for g in range(G):
+                    sums[r * G + g] = bias[g]
+            product(sums, weights, shared, 2 * width, buffer, lane, thread)
+            add_up(sums, lane, 1)
+            if is_here:
+                body(x, sums, state, gates)
+                store_gates(gates, mem, work + position * S * H, H)
+            if here:
+                store(state, mem, h + (position + n_rows) * ld, c + (position + n_rows) * H)
+            if here:
+                shared[width - buffer + own] = state[0] * factor
+            cuda.syncthreads()
+            position, after = after, beyond
+    return function
+
+
+@family
+def forward(dtype, code, act, size, R, masked, dropped, tokens):
+    """States and gates of all steps; `source`, `ld_source`: x parts, a row a position or a token."""
+    G, has_c, tile = c.CELLS[code].gates, c.CELLS[code].has_cell_state, forward_tile(dtype, code, size, R)
+    n_weights, spare, zero, one = tile.kept * tile.vector * G, 2 * R * size, dtype(0), dtype(1)
+    bounds_of, load_weights, store = real_steps(masked, R), load_recurrent(dtype, tile), store_state(code)
+    hold, loop = hold_state(code, dropped), forward_steps(dtype, code, act, tile, masked, dropped, tokens)
+
+    def kernel(mem, mask, indices, theta, T, n_rows, H, reverse, given, w, real, work, source, ld_source, numbers, h, ld, c,
+               drop, y):
+        shared = cuda.shared.array(0, dtype, alignment=16)
+        bounds = cuda.shared.array(2, np.int64)
+        weights, bias = cuda.local.array(n_weights, dtype), cuda.local.array(G, dtype)
+        state = cuda.local.array(2, dtype)
+        thread = np.int64(cuda.threadIdx.x)
+        unit, lane = thread >> 2, thread & 3
+        row = np.int64(cuda.blockIdx.x) * R + (thread & (R - 1))
+        here = lane < R and unit < H and row < n_rows  # the others look on: they load what somebody here does
+        u, b = min(unit, H - 1), min(row, n_rows - 1)
+        load_weights(weights, shared, spare, theta, w, H, unit, lane, thread)
+        for g in range(G):
+            bias[g] = theta[index(w + (H + 1) * G * H + g * H + u)] if lane == 0 else zero
+        for i in range(thread, spare, cuda.blockDim.x):
+            shared[i] = zero
+        low, high = bounds_of(bounds, mask, real, T, n_rows)
+        h, c, drop = h + b * ld + u, c + b * H + u, drop + u
+        start = (T + 1) * n_rows if reverse else 0
+        state[0], state[1] = zero, zero
+        if given:
+            state[0] = mem[index(h + start * ld)]
+            if has_c:
+                state[1] = mem[index(c + start * H)]
+        elif here:
+            store(state, mem, h + start * ld, c + start * H)
+        factor = mem[index(drop + (T * n_rows + b) * H)] if dropped else one
+        if here:
+            hold(state, state[0] * factor, mem, high if reverse else 0, T if reverse else low, n_rows, H, h, ld, c, drop + b * H)
+        cuda.syncthreads()
+        if low < high:
+            t = high - 1 if reverse else low
+            loop(mem, mask, indices, shared, weights, bias, state, factor, here, u, high - low, t * n_rows + b,
+                 -n_rows if reverse else n_rows, n_rows, H, real, work + u, source, ld_source, numbers,
+                 h - b * ld, ld, c - b * H, drop)
+        if here:
+            hold(state, state[0] * factor, mem, 0 if reverse else high, low if reverse else T, n_rows, H, h, ld, c, drop + b * H)
+            if y >= 0:
+                mem[index(y + b * ld + u)] = state[0]
+    return kernel, {"launch_bounds": tile.threads}
+
+
+@device
+def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
+    """The time loop backwards; `old`, `ld_old`: states that the cell looks at, of the step at row + n_rows."""
+    body, G, S = CELLS[code].backward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots
+    real_at, load, store, R, zero = is_real(masked), load_slots(code), store_slots(code), tile.rows, dtype(0)
+    product, add_rows, add_pairs, add_units, inner, n_sums = multiply(tile), share_rows(R, 4), halve(4), halve(2), tile.inner, 4 * R
+    width = R * inner
+
+    def function(mem, mask, shared, weights, d, factor, here, n, position, stride, n_rows, H, real, work, old, ld_old, before_at,
+                 dy, ld):
+        thread = np.int64(cuda.threadIdx.x)
+        lane, own = thread & 15, ((thread >> 2) & (R - 1)) * inner + (thread >> 4) * 4 + (thread & 3)
+        sums, gates, ahead = cuda.local.array(n_sums, dtype), cuda.local.array(S, dtype), cuda.local.array(S, dtype)
+        load(ahead, mem, work + position * S * H, H)
+        later, before_ahead = mem[index(old + (position + n_rows) * ld_old)], mem[index(old + (position + before_at) * ld_old)]
+        dy_ahead, real_ahead = mem[index(dy + position * ld)] if sequence else zero, real_at(mask, real + position)
+        cuda.syncthreads()
+        for s in range(n):
+            after = position + (stride if s + 1 < n else 0)
+            for i in range(S):
+                gates[i] = ahead[i]
+            before, is_real_, buffer = before_ahead, real_ahead, (s & 1) * width
+            d[0] += dy_ahead
+            if s + 1 < n:
+                load(ahead, mem, work + after * S * H, H)
+                before_ahead, real_ahead = mem[index(old + (after + before_at) * ld_old)], real_at(mask, real + after)
+                if sequence:
+                    dy_ahead = mem[index(dy + after * ld)]
+            if is_real_:
+                body(d, gates, before, later)
+            else:
+                for i in range(S):
+                    gates[i] = zero
+            if here:
+                store(gates, mem, work + position * S * H, H)
+                for g in range(G):
+                    shared[buffer + own + g * size] = gates[g]
+            cuda.syncthreads()
+            for i in range(n_sums):
+                sums[i] = zero
+            product(sums, weights, shared, 2 * R * inner, buffer, lane, thread)
+            add_rows(sums, lane, 4)
+            add_pairs(sums, lane, 2)
+            add_units(sums, lane, 1)
+            d[0] += sums[0] * factor
+            position, later = after, before
+    return function
+
+
+@family
+def backward(dtype, code, act, size, R, masked, dropped, sequence):
+    """Gradients of the gates of all steps, over the gates, and of the initial state."""
+    G, has_c, tile = c.CELLS[code].gates, c.CELLS[code].has_cell_state, backward_tile(dtype, code, size, R)
+    S, n_weights, spare, zero, one = c.CELLS[code].slots, tile.kept * tile.vector * 4, 2 * R * tile.inner, dtype(0), dtype(1)
+    bounds_of, load_weights, hold = real_steps(masked, R), load_transposed(dtype, tile, G, size), hold_gradient(dtype, code, sequence)
+    loop = backward_steps(dtype, code, act, tile, size, masked, dropped, sequence)
+
+    def kernel(mem, mask, theta, T, n_rows, H, reverse, w, real, work, old, ld_old, drop, dy, ld, dh, dc):
+        shared = cuda.shared.array(0, dtype, alignment=16)
+        bounds = cuda.shared.array(2, np.int64)
+        weights, d, gates = cuda.local.array(n_weights, dtype), cuda.local.array(2, dtype), cuda.local.array(S, dtype)
+        thread = np.int64(cuda.threadIdx.x)
+        unit, part = (thread >> 4) * 4 + (thread & 3), (thread >> 2) & 3
+        row = np.int64(cuda.blockIdx.x) * R + (part & (R - 1))
+        here = part < R and unit < H and row < n_rows
+        u, b = min(unit, H - 1), min(row, n_rows - 1)
+        load_weights(weights, shared, spare, theta, w, H, unit - (thread & 3), thread & 15, thread)
+        for i in range(thread, spare, cuda.blockDim.x):
+            shared[i] = zero
+        low, high = bounds_of(bounds, mask, real, T, n_rows)
+        d[0], d[1] = zero if sequence else mem[index(dy + b * ld + u)], zero
+        factor = mem[index(drop + (T * n_rows + b) * H + u)] if dropped else one
+        hold(d, gates, mem, here, 0 if reverse else high, low if reverse else T, n_rows, H, work + b * S * H + u,
+             dy + b * ld + u, ld)
+        if low < high:
+            t = low if reverse else high - 1
+            loop(mem, mask, shared, weights, d, factor, here, high - low, t * n_rows + b, n_rows if reverse else -n_rows,
+                 n_rows, H, real, work + u, old + u, ld_old, 2 * n_rows if reverse else 0, dy + u, ld)
+        hold(d, gates, mem, here, high if reverse else 0, T if reverse else low, n_rows, H, work + b * S * H + u,
+             dy + b * ld + u, ld)
+        if here:
+            mem[index(dh + b * H + u)] = d[0]
+            if has_c:
+                mem[index(dc + b * H + u)] = d[1]
+    return kernel, {"launch_bounds": tile.threads}
