@@ -34,6 +34,8 @@ def test_arrays_come_and_go(dtype):
     np.testing.assert_array_equal(back(there, array), array)
     assert CARD.put(array[::-1], there) is there
     np.testing.assert_array_equal(back(there, array), array[::-1])
+    column = np.lib.stride_tricks.as_strided(array, (4, 1), (array.itemsize, 0))  # contiguous, and broadcast
+    np.testing.assert_array_equal(back(CARD.put(column), column), array.reshape(-1)[:4, None])
     zeros = CARD.zeros((3, 4), dtype)
     np.testing.assert_array_equal(back(zeros, array), 0 * array)
     assert CARD.zeros((0, 4), dtype).shape == (1, 4) and CARD.empty(0, dtype).size == 1

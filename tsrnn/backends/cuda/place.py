@@ -53,6 +53,7 @@ class Card(Host):
     def put(self, array, there=None):
         """Copies an array to the card."""
         array = np.ascontiguousarray(array)
+        array = array.reshape(-1).reshape(array.shape)  # an axis of length 1 may have the stride 0, which numba.cuda leaves out
         if there is None:
             there = self.empty(array.shape, array.dtype)
         if array.size:
