@@ -12,8 +12,8 @@ from tsrnn.backends.cuda.jit import SIMULATED
 
 DTYPES = [np.float32, np.float64]
 LONG = 200 if not SIMULATED else 11  # steps that a block shares out
-WINDOWS = [(6, 2), (7, 3), (2, 3), (1, 1), (LONG + 2, LONG // 2), (2 * LONG + 1, LONG)]  # T, KERNEL
-MEMBERS = [(1, 1, 1), (3, 2, 1), (5, 2, 2)]  # F, B, REPEAT
+WINDOWS = [(6, 2), (7, 3), (2, 3), (1, 1), (LONG + 2, LONG // 2), (2 * LONG + 1, LONG), (25, 5)]  # T, KERNEL
+MEMBERS = [(1, 1, 1), (3, 2, 1), (2, 4, 2)]  # F, B, REPEAT
 
 
 def pool_row(op, T, kernel, F, repeat, masked, **columns):
