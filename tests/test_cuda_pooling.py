@@ -33,6 +33,18 @@ def test_windows(dtype, op, masked, T, kernel):
         compare(row, sizes, B, dtype, seed=number)
 
 
+@pytest.mark.parametrize("op", [c.MAX_POOL, c.AVERAGE_POOL])
+@pytest.mark.parametrize(("T", "kernel"), [(6, 2), (7, 3), (5, 1)])
+def test_which_windows_count(op, T, kernel):
+    row, sizes = pool_row(op, T, kernel, 1, 2, True, DX=c.NONE)
+    found = compare(row, sizes, 12, np.float32)
+    real = found.mask[row[c.MASK_IN] * 12:][:T * 24].reshape(T, 24)[:T // kernel * kernel].reshape(-1, kernel, 24)
+    counts = found.mask[row[c.MASK_OUT] * 12:][:T // kernel * 24].reshape(-1, 24)
+    whole = real.all(axis=1).any(axis=0)
+    assert 3 < whole.sum() < 24
+    assert (counts[:, whole] == real.all(axis=1)[:, whole]).all() and counts[:, ~whole].sum(axis=0).max() <= 1
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", [c.GLOBAL_MAX, c.GLOBAL_MEAN])
 @pytest.mark.parametrize("masked", [False, True])
