@@ -110,8 +110,10 @@ def _kernel_cache():
 
 def _gpu():
     try:
-        from numba import cuda
+        from numba import config, cuda
 
+        if config.ENABLE_CUDASIM:
+            return {"CUDA": "simulated, because NUMBA_ENABLE_CUDASIM is set"}
         if not cuda.is_available():
             return {"CUDA": "no usable NVIDIA GPU"}
         device = cuda.get_current_device()
