@@ -6,7 +6,12 @@ from pathlib import Path
 
 import cudasim
 
-cudasim.install()  # before anything imports Numba
+if os.environ.get("TSRNN_TEST_CARD") == "ptx":
+    import ptx_card
+
+    ptx_card.install()
+else:
+    cudasim.install()  # before anything imports Numba
 
 import pytest  # noqa: E402
 

@@ -50,6 +50,7 @@ class Kernel:
     local: dict[str, tuple[int, int]] = field(default_factory=dict)
     shared_size: int = 0
     local_size: int = 0
+    widths: dict[str, int] = field(default_factory=dict)  # bytes of registers, by the letters of their names
 
 
 DECLARED = re.compile(r"\.(shared|local)\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)(?:\[(\d*)\])?")
@@ -62,11 +63,12 @@ def parse(ptx: str) -> Kernel:
     kernel = Kernel(re.search(r"\.entry\s+([\w$]+)", ptx)[1])
     kernel.params = re.findall(r"\.param\s+(?:\.align\s+\d+\s+)?\.\w+\s+([\w$]+)", ptx[head[0]:head[1]])
     for place, align, kind, name, count in DECLARED.findall(ptx):
-        table, size = getattr(kernel, place), int(count or 0 if "[" in ptx else 1) * np.dtype(DTYPES[kind]).itemsize
+        table, size = getattr(kernel, place), int(count or 0) * np.dtype(DTYPES[kind]).itemsize
         at = -(-getattr(kernel, place + "_size") // max(16, int(align or 1))) * max(16, int(align or 1))
         table[name] = at, size
         setattr(kernel, place + "_size", at + size)
     body = ptx[ptx.index("{", head[1]) + 1:ptx.rindex("}")]
+    kernel.widths = {name: np.dtype(DTYPES[kind]).itemsize for kind, name in re.findall(r"\.reg\s+\.(\w+)\s+%([a-z]+)<", body)}
     for statement in re.split(r"[;\n]", _join_lines(body)):
         statement = statement.strip()
         while label := re.match(r"([\w$]+):\s*", statement):
@@ -171,13 +173,16 @@ class Launch:
         per_block = int(np.prod(self.block))
         self.n, blocks = per_block * int(np.prod(self.grid)), int(np.prod(self.grid))
         thread, self.of_block = np.arange(self.n) % per_block, np.arange(self.n) // per_block
-        self.thread = thread
+        self.thread, self.warp = thread, thread // WARP + self.of_block * -(-per_block // WARP)
+        self.at_warp = np.zeros(self.n, np.bool_)  # waits for the others of its warp
+        self.votes, self.asked = np.zeros(self.n, np.bool_), None  # of a barrier that counts
         self.special = {"%laneid": (thread % WARP).astype(np.uint32), "%warpid": (thread // WARP).astype(np.uint32)}
         for name, index, size in (("%tid", thread, self.block), ("%ctaid", self.of_block, self.grid)):
             places = index % size[0], index // size[0] % size[1], index // (size[0] * size[1])
             self.special |= {f"{name}.{axis}": at.astype(np.uint32) for axis, at in zip("xyz", places)}
         for name, size in (("%ntid", self.block), ("%nctaid", self.grid)):
             self.special |= {f"{name}.{axis}": np.full(self.n, length, np.uint32) for axis, length in zip("xyz", size)}
+        self.special["%dynamic_smem_size"] = np.full(self.n, shared, np.uint32)
         self.shared = np.full((blocks, kernel.shared_size + shared + 64), 0xFF, np.uint8)
         self.shared_limit = kernel.shared_size + shared
         self.shared_shadow = Shadow(self.shared.size)
@@ -220,6 +225,11 @@ class Launch:
                     done[chosen[taken]] = True
                 elif one.op[1] == "sync":
                     waits[chosen] = True
+                elif one.op[1] == "red":
+                    self.votes[chosen], self.asked = self.predicate(one.operands[-1]), one
+                    waits[chosen] = True
+                elif one.op[1] == "warp":
+                    self._meet_warps(waits, done)
                 else:
                     raise PtxError(one.text)
                 return at
@@ -232,9 +242,25 @@ class Launch:
                 pc[chosen] = at
                 return at
 
+    def _meet_warps(self, waits, done):
+        """The chosen threads wait for the others of their warps that live."""
+        self.at_warp[self.chosen] = waits[self.chosen] = True
+        missing = np.zeros(int(self.warp.max()) + 1, np.bool_)
+        missing[self.warp[~(self.at_warp | done)]] = True
+        free = self.at_warp & ~missing[self.warp]
+        self.at_warp[free] = waits[free] = False
+
     def _open_barriers(self, waits, done):
         """All threads that live have come to a barrier of their block."""
+        if self.at_warp.any():
+            raise PtxError("some threads wait for their warp, others for their block: a deadlock")
         self.epoch[np.unique(self.of_block[waits])] += 1
+        if self.asked is not None:
+            here, votes = np.bincount(self.of_block, ~done), np.bincount(self.of_block, self.votes & ~done)
+            found = {"popc": votes.astype(np.uint32), "and": votes == here, "or": votes > 0}[self.asked.op[2]]
+            self.chosen, self.all = np.flatnonzero(waits), bool(waits.all())
+            self.write(self.asked.operands[0], found[self.of_block[self.chosen]])
+            self.asked = None
         waits[:] = False
 
     # ---- operands

@@ -29,17 +29,25 @@ def compile_ptx(kernel, args) -> str:
 
 def launch(kernel, grid, block, args, shared) -> None:
     """Runs a launch of `Recorder.launches`."""
+    from numba import typeof
+
     memory, values = ptx.Memory(), []
-    key = id(kernel), tuple((arg.dtype.str, arg.ndim) if isinstance(arg, np.ndarray) else type(arg) for arg in args)
+    key = id(kernel), tuple((arg.dtype.str, arg.ndim) if isinstance(arg, np.ndarray) else typeof(arg) for arg in args)
     if key not in _compiled:
         _compiled[key] = kernel, ptx.parse(compile_ptx(kernel, args))
-    for arg in args:  # as numba's launcher lays them out: meminfo, parent, items, size of one, pointer, shape, strides
-        if isinstance(arg, np.ndarray):
-            values += [0, 0, arg.size, arg.itemsize, memory.address(arg), *arg.shape, *arg.strides]
-        else:
-            values.append(arg)
+    for arg in args:
+        values += _values(memory, arg)
     with np.errstate(all="ignore"):
         ptx.Launch(_compiled[key][1], memory, grid, block, values, shared).run()
+
+
+def _values(memory, arg) -> list:
+    """As numba's launcher lays arguments out; an array is meminfo, parent, items, size of one, pointer, shape, strides."""
+    if isinstance(arg, np.ndarray):
+        return [0, 0, arg.size, arg.itemsize, memory.address(arg), *arg.shape, *arg.strides]
+    if isinstance(arg, tuple):
+        return [value for part in arg for value in _values(memory, part)]
+    return [arg]
 
 
 def install() -> None:

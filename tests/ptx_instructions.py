@@ -77,7 +77,7 @@ def compile_instruction(one: Instruction) -> Callable:
     name, dtype = one.op[0], DTYPES.get(one.op[-1])
     special = {"ld": _load, "st": _store, "mov": _move, "cvta": _cvta, "mul": _multiply, "mad": _multiply_add, "cvt": _convert,
                "setp": _set_predicate, "selp": _select, "shfl": _shuffle, "atom": _atomic, "red": _atomic, "vote": _vote,
-               "shf": _shf, "bfe": _bfe, "activemask": _activemask, "ldu": _load, "testp": _testp}
+               "shf": _shf, "bfe": _bfe, "bfi": _bfi, "prmt": _prmt, "activemask": _activemask, "ldu": _load, "testp": _testp}
     if name in special:
         return special[name](one)
     if name in NOTHING:
@@ -116,8 +116,9 @@ def _load(one):
 
     def load(launch):
         for name, values in zip(outs, launch.load(space, source, dtype, len(outs))):
-            if values.dtype.itemsize == 1:  # narrower than a register: widened as the type says
-                values = values.astype(np.int16 if dtype is np.int8 else np.uint16)
+            width = launch.kernel.widths[name[1:].rstrip("0123456789")]
+            if values.dtype.itemsize < width:  # widened as the type says
+                values = values.astype(f"{values.dtype.kind}{width}")
             launch.write(name, values)
     return load
 
@@ -315,6 +316,34 @@ def _bfe(one):
             raise PtxError("signed bfe")
         launch.write(out, (value.astype(np.uint64) >> first.astype(np.uint64) & mask).astype(dtype))
     return bfe
+
+
+def _bfi(one):
+    dtype, (out, low, high, at, count) = DTYPES[one.op[-1]], one.operands
+
+    def bfi(launch):
+        first, length = (launch.read(name, np.uint32).astype(np.uint64) for name in (at, count))
+        mask = ((np.uint64(1) << length) - np.uint64(1)) << first
+        inserted = launch.read(low, dtype).astype(np.uint64) << first
+        launch.write(out, (launch.read(high, dtype).astype(np.uint64) & ~mask | inserted & mask).astype(dtype))
+    return bfi
+
+
+def _prmt(one):
+    out, low, high, chosen = one.operands
+    if len(one.op) > 2:
+        raise PtxError(one.text)
+
+    def prmt(launch):
+        both = (launch.read(high, np.uint32).astype(np.uint64) << np.uint64(32)) | launch.read(low, np.uint32).astype(np.uint64)
+        which, result = launch.read(chosen, np.uint32).astype(np.uint64), np.uint64(0)
+        for i in range(4):
+            nibble = which >> np.uint64(4 * i) & np.uint64(15)
+            byte = both >> (np.uint64(8) * (nibble & np.uint64(7))) & np.uint64(255)
+            byte = np.where(nibble > 7, np.where(byte > 127, 255, 0), byte).astype(np.uint64)
+            result = result | byte << np.uint64(8 * i)
+        launch.write(out, result.astype(np.uint32))
+    return prmt
 
 
 def _testp(one):

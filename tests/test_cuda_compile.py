@@ -94,10 +94,11 @@ def promotes(x):
     x[0] = x[0] * 0.1
 
 def has_local_memory(x, n):
-    mine = cuda.local.array(8, np.float32)
-    for i in range(8):
-        mine[(i * n) % 8] = x[i]
-    x[0] = mine[n]
+    mine = cuda.local.array(64, np.float32)
+    for i in range(n):
+        mine[(i * n) % 64] = x[i]
+    for i in range(n):
+        x[i] = mine[(i * 5 + n) % 64]
 
 def spills(x, n):
     mine = cuda.local.array(128, np.float32)

@@ -12,8 +12,8 @@ from tsrnn.backends.cuda.jit import SIMULATED
 
 DTYPES = [np.float32, np.float64]
 LONG = 200 if not SIMULATED else 11  # steps that a block shares out
-WINDOWS = [(6, 2), (7, 3), (2, 3), (1, 1), (LONG + 2, LONG // 2), (2 * LONG + 1, LONG)]  # T, KERNEL
-MEMBERS = [(1, 1, 1), (3, 2, 1), (5, 2, 2)]  # F, B, REPEAT
+WINDOWS = [(6, 2), (7, 3), (2, 3), (1, 1), (LONG + 2, LONG // 2), (2 * LONG + 1, LONG), (25, 5)]  # T, KERNEL
+MEMBERS = [(1, 1, 1), (3, 2, 1), (2, 4, 2)]  # F, B, REPEAT
 
 
 def pool_row(op, T, kernel, F, repeat, masked, **columns):
@@ -31,6 +31,18 @@ def test_windows(dtype, op, masked, T, kernel):
     for number, (F, B, repeat) in enumerate(MEMBERS):
         row, sizes = pool_row(op, T, kernel, F, repeat, masked, ADD_DX=number % 2)
         compare(row, sizes, B, dtype, seed=number)
+
+
+@pytest.mark.parametrize("op", [c.MAX_POOL, c.AVERAGE_POOL])
+@pytest.mark.parametrize(("T", "kernel"), [(6, 2), (7, 3), (5, 1)])
+def test_which_windows_count(op, T, kernel):
+    row, sizes = pool_row(op, T, kernel, 1, 2, True, DX=c.NONE)
+    found = compare(row, sizes, 12, np.float32)
+    real = found.mask[row[c.MASK_IN] * 12:][:T * 24].reshape(T, 24)[:T // kernel * kernel].reshape(-1, kernel, 24)
+    counts = found.mask[row[c.MASK_OUT] * 12:][:T // kernel * 24].reshape(-1, 24)
+    whole = real.all(axis=1).any(axis=0)
+    assert 3 < whole.sum() < 24
+    assert (counts[:, whole] == real.all(axis=1)[:, whole]).all() and counts[:, ~whole].sum(axis=0).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
