@@ -357,7 +357,7 @@ class Engine:
         if params.packed.size < lowered.pack:
             self._params = params = params._replace(packed=self.place.zeros(lowered.pack, self.dtype))
             self._stale = True
-        if train and len(params.grads) < n_chunks:
+        if train and params.grads.size < n_chunks * self.network.n_dense:  # a card has no empty arrays
             self._params = params._replace(grads=self.place.zeros((n_chunks, self.network.n_dense), self.dtype))
         if len(sums.loss) < n_chunks or sums.tokens.size < lowered.tokens * n:
             self._sums = c.Sums(np.zeros((max(n_chunks, len(sums.loss)), 2)),
