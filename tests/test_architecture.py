@@ -19,13 +19,14 @@ MAY_IMPORT = {
     "layers": {"backends", "initializers"},
     "network": {"backends", "layers", "losses", "initializers"},
     "parallel": set(), "progress": set(), "_warn": set(),
+    "device": {"backends", "_warn"},
     "engine": {"backends", "network", "parallel"},
     "predictor": {"network", "engine", "parallel"},
     "training": {"backends", "network", "losses", "optimizers", "engine", "parallel", "predictor", "progress"},
     "data": {"backends", "_warn"},
     "datasets": {"progress", "_warn"}, "metrics": {"data"}, "plotting": set(),
     "estimators": BESIDE | {"_warn", "backends", "initializers", "losses", "optimizers", "layers", "network", "parallel",
-                            "engine", "predictor", "training"},
+                            "device", "engine", "predictor", "training"},
 }
 # modules of the surface, which may import everything: the package's lazy names, command line and its helpers
 SURFACE = {"__init__", "__main__", "cli", "_classify", "_forecast", "_info", "_read_csv", "_report", "_warmup"}

@@ -52,7 +52,7 @@ def test_runs_as_a_module(arguments, tmp_path):
 def test_info():
     result = run("info")
     assert result.exit_code == 0
-    assert all(word in result.output for word in ("tsrnn", "vector width", "threads", "GPU", "Kernel cache"))
+    assert all(word in result.output for word in ("tsrnn", "vector width", "threads", "GPU", "CUDA", "Kernel cache"))
 
 
 QUICK = ("--epochs", 2, "--hidden", 4, "--window", 10)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsrnn._read_csv import check_file, find_column, find_separator
+from tsrnn.device import backend_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +48,10 @@ class Settings:
     maxlen: int = 400
     seed: int = 0
     encoding: str = "utf-8"
+    device: str = "cpu"
 
     def __post_init__(self):
+        backend_of(self.device, fitting=True)  # before anything is read
         if self.cell not in CELLS:
             raise ValueError(f"--cell={self.cell} is unknown; use {', '.join(CELLS)}.")
         try:
@@ -289,7 +292,7 @@ def classify(labelled: Labelled, settings: Settings, unlabelled: Unlabelled | No
     model = TextClassifier(
         hidden_layer_sizes=(settings.hidden,), cell=settings.cell, max_tokens=settings.max_tokens, maxlen=settings.maxlen,
         max_iter=settings.most_epochs, n_iter_no_change=_PATIENCE, batch_size=min(_BATCH, max(8, len(train) // _UPDATES)),
-        random_state=settings.seed, on_epoch_end=on_epoch_end,
+        random_state=settings.seed, device=settings.device, on_epoch_end=on_epoch_end,
     )
     started = time.perf_counter()
     model.fit(list(texts[train]), labels[train], X_val=list(texts[validation]), y_val=labels[validation])

@@ -15,6 +15,7 @@ import numpy as np
 from tsrnn import metrics
 from tsrnn._read_csv import pick, read_table, tell_irregular, time_text
 from tsrnn.data.stocks import tidy_name
+from tsrnn.device import backend_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +43,10 @@ class Settings:
     most_epochs: int = 100
     seed: int = 0
     validation_fraction: float = 0.1
+    device: str = "cpu"
 
     def __post_init__(self):
+        backend_of(self.device, fitting=True)  # before anything is read
         for name, known in (("cell", CELLS), ("transform", TRANSFORMS)):
             if getattr(self, name).replace("_", "-") not in known:
                 raise ValueError(f"--{name}={getattr(self, name)} is unknown; use {', '.join(known)}.")
@@ -162,7 +165,7 @@ def make_forecaster(source: Source, settings: Settings, on_epoch_end: Callable |
 
     regressor = getattr(tsrnn, CELLS[settings.cell.replace("_", "-")])(
         hidden_layer_sizes=(settings.hidden,), max_iter=settings.most_epochs, batch_size=64, early_stopping=True,
-        random_state=settings.seed, on_epoch_end=on_epoch_end,
+        random_state=settings.seed, device=settings.device, on_epoch_end=on_epoch_end,
     )
     transform = TRANSFORMS[settings.transform.replace("_", "-")]
     if transform == "auto":

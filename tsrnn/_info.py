@@ -110,12 +110,16 @@ def _kernel_cache():
 
 def _gpu():
     try:
+        from tsrnn.device import why_not
+
+        if why_not():
+            return {"CUDA": f"not usable: {why_not()}"}
         from numba import cuda
 
-        if not cuda.is_available():
-            return {"CUDA": "no usable NVIDIA GPU"}
         device = cuda.get_current_device()
         name = device.name.decode() if isinstance(device.name, bytes) else device.name
-        return {"CUDA": name, "compute capability": ".".join(map(str, device.compute_capability))}
+        free, total = cuda.current_context().get_memory_info()
+        return {"CUDA": name, "compute capability": ".".join(map(str, device.compute_capability)),
+                "memory": f"{total / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free"}
     except Exception as error:  # drivers fail in many ways; none of them is a reason not to print the rest
         return {"CUDA": f"not usable ({type(error).__name__}: {error})"}

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 import tsrnn
+from tsrnn.backends import NoGPUError
 
 app = typer.Typer(
     name="tsrnn", help="Recurrent networks for scikit-learn.", no_args_is_help=True, add_completion=False,
@@ -63,7 +64,7 @@ def _session(too_large: str = "there is not enough memory", quiet: bool = False)
         warnings.showwarning = _once()
         try:
             yield
-        except (ValueError, OSError, ImportError, MemoryError) as error:
+        except (ValueError, OSError, ImportError, MemoryError, NoGPUError) as error:
             _tell(f"error: {too_large}" if isinstance(error, MemoryError) else "error", error)
             raise typer.Exit(_code(error)) from None
         except _Interrupted:
@@ -76,6 +77,7 @@ _OPTIONS = (
     (r"use transform='diff' or None", "use --transform=diff or --transform=none"),
     (r"(?<![\w-])transform='?(\w+)'?", lambda match: f"--transform={match[1].replace('_', '-').lower()}"),
     (r"(?<![\w-])(window|horizon|level|features|refit|step|start|end|maxlen)=", r"--\1="),
+    (r"""(?<![\w-])device=["']?(\w+)["']?""", r"--device=\1"),
     (r"(?<![\w-])n_splits=", "--n-splits="), (r"(?<![\w-])validation_fraction\b", "--validation-fraction"),
     (r"(?<![\w-])max_tokens=", "--max-tokens="), (r"(?<![\w-])max_iter=", "--epochs="),
     (r"(?<![\w-])download_if_missing=False", "--offline"),
@@ -189,6 +191,7 @@ Features = Annotated[str, typer.Option(
                              "volume,rsi_14.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Most epochs; the fit stops early by itself.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random state of the fit.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda (an NVIDIA GPU) or auto, which takes what there is.")]
 Validation = Annotated[float, typer.Option(
     min=0.01, max=0.49, help="Share of the rows, the last ones, for intervals and skill; as many before decide when to stop.")]
 Start = Annotated[str | None, typer.Option(help="First date.", show_default=False)]
@@ -206,8 +209,8 @@ Verbose = Annotated[bool | None, typer.Option(
 def forecast(
     name: Name = None, column: Column = "close", horizon: Horizon = 5, window: Window = 30, cell: Cell = "lstm",
     hidden: Hidden = 32, level: Level = ["80", "95"], transform: Transform = "auto", features: Features = "",  # noqa: B006
-    epochs: Epochs = 100, seed: Seed = 0, validation_fraction: Validation = 0.1, start: Start = None, end: End = None,
-    date_format: DateFormat = None, offline: Offline = False, plot: Plot = None,
+    epochs: Epochs = 100, seed: Seed = 0, device: Device = "cpu", validation_fraction: Validation = 0.1, start: Start = None,
+    end: End = None, date_format: DateFormat = None, offline: Offline = False, plot: Plot = None,
     as_json: AsJson = False, verbose: Verbose = None,
 ) -> None:
     """Forecast what comes next, with intervals, beside the naive forecast that repeats the last value."""
@@ -215,7 +218,7 @@ def forecast(
         from tsrnn import _forecast, _report
 
         settings = _forecast.Settings(column, horizon, window, cell, hidden, transform, _names(features), _levels(level),
-                                      epochs, seed, validation_fraction)
+                                      epochs, seed, validation_fraction, device)
         _check_outputs(plot)
         source = _forecast.read_source(name, settings, start, end, offline, date_format)
         with _report.fit_bar(_is_shown(verbose), 2, epochs) as on_epoch_end:
@@ -235,8 +238,8 @@ def backtest(
         min=1, show_default=False, help="Rows from one forecast to the next; default: 1, or what makes 1000.")] = None,
     refit: Annotated[int, typer.Option(
         min=0, help="Fit anew for every so many forecasts; 0: once, before the first.")] = 0,
-    epochs: Epochs = 100, seed: Seed = 0, validation_fraction: Validation = 0.1, start: Start = None, end: End = None,
-    date_format: DateFormat = None, offline: Offline = False, plot: Plot = None,
+    epochs: Epochs = 100, seed: Seed = 0, device: Device = "cpu", validation_fraction: Validation = 0.1, start: Start = None,
+    end: End = None, date_format: DateFormat = None, offline: Offline = False, plot: Plot = None,
     out: Annotated[Path | None, typer.Option(
         help="Write all forecasts to this CSV file: unique_id, ds, cutoff, y, the forecasts and bounds.",
         show_default=False)] = None,
@@ -247,7 +250,7 @@ def backtest(
         from tsrnn import _forecast, _report
 
         settings = _forecast.Settings(column, horizon, window, cell, hidden, transform, _names(features), _levels(level),
-                                      epochs, seed, validation_fraction)
+                                      epochs, seed, validation_fraction, device)
         _check_outputs(plot, out)
         source = _forecast.read_source(name, settings, start, end, offline, date_format)
         n_splits, step = _forecast.plan_cutoffs(len(source.series), horizon, n_splits, step)
@@ -275,7 +278,8 @@ def classify(
     cell: Annotated[str, typer.Option(help="lstm, gru or rnn; it reads in both directions.")] = "gru",
     max_tokens: Annotated[int, typer.Option(min=5, max=MOST_HIDDEN, help="Size of the vocabulary.")] = 20_000,
     maxlen: Annotated[int, typer.Option(min=1, max=MOST_HIDDEN, help="Words of a text that are read: the last ones.")] = 400,
-    seed: Seed = 0, encoding: Annotated[str, typer.Option(help="Of the files and of standard input.")] = "utf-8",
+    seed: Seed = 0, device: Device = "cpu",
+    encoding: Annotated[str, typer.Option(help="Of the files and of standard input.")] = "utf-8",
     out: Annotated[Path | None, typer.Option(
         show_default=False, help="Write PREDICT.csv, with prediction and probability added, to this CSV file.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what words add to decisions, for up to 5 texts.")] = False,
@@ -285,7 +289,7 @@ def classify(
     with _session(_memory(hidden, maxlen, "maxlen"), quiet=as_json):
         from tsrnn import _classify, _report
 
-        settings = _classify.Settings(text, label, epochs, hidden, cell, max_tokens, maxlen, seed, encoding)
+        settings = _classify.Settings(text, label, epochs, hidden, cell, max_tokens, maxlen, seed, encoding, device)
         _check_outputs(plot, out)
         if out is not None and predict is None:
             raise ValueError(f"--out={out} is for predictions; give a second file, or - for lines of standard input.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from tsrnn.backends import contract as c
 from tsrnn.backends.place import HOST
 from tsrnn.backends.solvers import N_HYPER, NO_SOLVER
 from tsrnn.network import Lowered, Network
-from tsrnn.parallel import Team, effective_n_jobs
+from tsrnn.parallel import Team, effective_n_jobs, gpu_turn
 
 # Below this many multiply-adds, of a training step or of a prediction, threads cost more than they save (0.1 ms of work).
 PARALLEL_WORK = 3_000_000
@@ -65,7 +66,7 @@ def parts(samples: Samples, order: np.ndarray, multiple: int) -> Iterator[tuple[
 def threads_for(network: Network, samples: Samples, dtype, n_jobs: int | None) -> int:
     """Threads for work without learning: one where it is small."""
     work = network.lower(n_steps(samples), dtype, train=False, masked=False).work * n_samples(samples)
-    return effective_n_jobs(n_jobs) if work > PARALLEL_WORK else 1
+    return network.backend.place.threads(effective_n_jobs(n_jobs)) if work > PARALLEL_WORK else 1
 
 
 class Batches(NamedTuple):
@@ -122,8 +123,8 @@ class Engine:
         self.network, self.theta, self.team = network, theta, team
         self.backend, self.dtype = network.backend, theta.dtype
         self.place = self.backend.place
-        self._mirrors = [(theta, self.place.put(theta))]  # arrays of the host that training changes, and where it does
-        self._known: list[tuple[c.Data, c.Data]] = []  # the samples seen last, and their counterparts
+        self._turn: AbstractContextManager = nullcontext() if self.place is HOST else gpu_turn
+        self._known: list[tuple[c.Data | None, c.Data]] = []  # the samples seen last, and their counterparts
         self._scratch: list[c.Scratch] = []
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
@@ -131,31 +132,42 @@ class Engine:
         self._steps: int | None = None
         self._cut: tuple | None = None  # where the batches of an epoch begin and end, and their numbers
         self._real: np.ndarray | None = None  # of its token ids, those that are no padding, a sample
-        self._params = c.Params(self._mirrors[0][1], self.place.zeros(1, self.dtype), self.place.zeros((0, 0), self.dtype))
-        self._sums = c.Sums(np.zeros((1, 2)), self.place.zeros(1, self.dtype), self.place.zeros(1, np.int32))
+        with self._turn:
+            there = self.place.put(theta)
+            self._params = c.Params(there, self.place.zeros(1, self.dtype), self.place.zeros((0, 0), self.dtype))
+            self._sums = c.Sums(np.zeros((1, 2)), self.place.zeros(1, self.dtype), self.place.zeros(1, np.int32))
+        self._mirrors = [(theta, there)]  # arrays of the host that training changes, and where it does
         self._no_out = np.zeros((0, 0), self.dtype)
         self._meeting = _Meeting()
         self._stale = True
-        self.nbytes = 0  # of all memory but theta
+        self.nbytes = self._reserved = 0  # of all memory but theta; of that which the engine has reserved itself
 
     def refresh(self) -> None:
         """Theta has changed, or the moments that `update` was given."""
-        for array, there in self._mirrors:
-            self.place.put(array, there)
+        with self._turn:
+            for array, there in self._mirrors:
+                self.place.put(array, there)
         self._stale = True
 
     def collect(self) -> None:
         """Brings theta and the moments back to where the caller has them."""
-        for array, there in self._mirrors:
-            self.place.get(there, array)
+        with self._turn:
+            for array, there in self._mirrors:
+                self.place.get(there, array)
 
     def _put(self, data: c.Data) -> c.Data:
         """The samples where the backend wants them; training and validation samples stay there."""
         for known, there in self._known:
             if known is data:
                 return there
-        there = self.place.put_data(data)
-        self._known = [*self._known[-1:], (data, there)]
+        old = None
+        if self._known and (len(self._known) > 1 or self._known[0][0] is None):
+            old = self._known.pop(0)[1]
+            if not self.place.fits(old, data):
+                self.place.forget(self._scratch, old)
+                old = None  # before there are others: both might be too many
+        there = self.place.put_data(data, old)
+        self._known = [*self._known, (data, there)]
         return there
 
     def batches(self, data: c.Data, order: np.ndarray, batch_size: int) -> Batches:
@@ -189,10 +201,10 @@ class Engine:
         place = (network.n_dense, table.vocabulary_size, table.embedding_dim) if table else (0, 0, 0)
         frozen = np.array([[span.start, span.stop] for span in network.frozen], np.int64).reshape(-1, 2)
         squares = np.zeros((c.n_blocks(network.n_dense, *place[1:]), 2))
-        there = self.place.put(moments)
+        with self._turn:
+            there, gradient = self.place.put(moments), self.place.zeros(network.n_trained, self.dtype)
         self._mirrors = [self._mirrors[0], (moments, there)]
-        return c.Update(solver, self.place.zeros(network.n_trained, self.dtype), there, network.penalised, frozen,
-                        np.array(place, np.int64), squares)
+        return c.Update(solver, gradient, there, network.penalised, frozen, np.array(place, np.int64), squares)
 
     def train(self, data: c.Data, batches: Batches, key: np.ndarray, first: int, hyper: np.ndarray,
               update: c.Update) -> np.ndarray:
@@ -209,15 +221,15 @@ class Engine:
         lowered = self.network.lower(int(batches.steps[first]), self.dtype, train=True,
                                      masked=bool(batches.masked[first]) or self.network.mask_zero)
         n_threads, rows = 1, np.empty(len(sizes), np.int64)
-        for size in set(sizes.tolist()):
-            rows[sizes == size] = self.place.chunk_rows(size)
-            n_threads = max(n_threads, self._room(lowered, size, self.place.chunk_rows(size), train=True)[1])
-        steps = c.Steps(batches.order[start:end], bounds, rows, key, hyper, np.zeros((len(hyper), 3)))
-        self._stale = True  # each step packs its own
-        meeting = self._meeting
-        there = self._put(data)
-        self.team.run(self.backend.train, [(lowered.plan, there, steps, self._params, self._scratch[i], self._sums, update,
-                                            meeting.words, i) for i in range(n_threads)], meeting)
+        with self._turn:
+            for size in set(sizes.tolist()):
+                rows[sizes == size] = self.place.chunk_rows(size)
+                n_threads = max(n_threads, self._room(lowered, size, self.place.chunk_rows(size), train=True)[1])
+            steps = c.Steps(batches.order[start:end], bounds, rows, key, hyper, np.zeros((len(hyper), 3)))
+            self._stale = True  # each step packs its own
+            words, there = self._meeting.words, self._put(data)
+            self.team.run(self.backend.train, [(lowered.plan, there, steps, self._params, self._scratch[i], self._sums, update,
+                                                words, i) for i in range(n_threads)], self._meeting)
         return steps.losses
 
     def take_done(self) -> int:
@@ -232,14 +244,15 @@ class Engine:
             return 0.0, 0.0
         update = self.update(NO_SOLVER, np.zeros((1, 0), self.dtype))
         (loss, right, _), = self.train(data, batches, key, 0, np.zeros((1, N_HYPER)), update).tolist()
-        self.place.get(update.gradient, gradient[:self.network.n_trained])
+        with self._turn:
+            self.place.get(update.gradient, gradient[:self.network.n_trained])
         return loss, right
 
     def input_gradient(self, data: c.Data, order: np.ndarray) -> np.ndarray:
         """Gradient (n, T, E) of each sample's loss, times its weight, with respect to the embedding's output.
 
         Dropout is as in training, so leave it out of the network; so is a layer that reads tokens behind the embedding: an
-        `Activation("linear")` between them gives each position a vector of its own.
+        `Activation("linear")` between them gives each position a vector of its own.  Not for a network on a GPU.
         """
         network = self.network
         if network.embedding is None or not network.embedding.trainable or network.layers[1].reads_tokens(True):
@@ -321,21 +334,27 @@ class Engine:
 
     def forget(self) -> None:
         """Lets go of the samples seen last, for an engine that is kept; a few lengths may stay, what depends on ids may not."""
-        self._known = []
+        if self.place.keeps_samples:
+            kept = [there for _, there in self._known]
+            self._known = [(None, there) for there in kept]
+            self.nbytes = self._reserved + self.place.beside(self._scratch, kept)
+        else:
+            self._known = []
         if self._lengths is not None and (self._real is not None or len(self._lengths) > PREDICT_CALL):
             self._lengths = self._real = None
 
     def _run(self, mode: int, lowered: Lowered, data: c.Data, batch: c.Batch, out: np.ndarray) -> int:
-        n_chunks, n_threads = self._room(lowered, len(batch.order), batch.rows, train=False)
-        if self._stale:
-            self.backend.pack(lowered.plan, self._params.theta, self._params.packed)
-            self._stale = False
-        args = (mode, lowered.plan, self._put(data), batch, self._params)
-        if n_threads == 1:
-            self.backend.run(*args, self._scratch[0], self._sums, out, 0, n_chunks, 1)
-        else:
-            self.team.run(self.backend.run, [(*args, self._scratch[i], self._sums, out, i, n_chunks, n_threads)
-                                             for i in range(n_threads)])
+        with self._turn:
+            n_chunks, n_threads = self._room(lowered, len(batch.order), batch.rows, train=False)
+            if self._stale:
+                self.backend.pack(lowered.plan, self._params.theta, self._params.packed)
+                self._stale = False
+            args = (mode, lowered.plan, self._put(data), batch, self._params)
+            if n_threads == 1:
+                self.backend.run(*args, self._scratch[0], self._sums, out, 0, n_chunks, 1)
+            else:
+                self.team.run(self.backend.run, [(*args, self._scratch[i], self._sums, out, i, n_chunks, n_threads)
+                                                 for i in range(n_threads)])
         return n_chunks
 
     def _room(self, lowered: Lowered, n: int, rows: int, train: bool) -> tuple[int, int]:
@@ -357,14 +376,14 @@ class Engine:
         if params.packed.size < lowered.pack:
             self._params = params = params._replace(packed=self.place.zeros(lowered.pack, self.dtype))
             self._stale = True
-        if train and params.grads.size < n_chunks * self.network.n_dense:  # a card has no empty arrays
+        if train and params.grads.size < n_chunks * self.network.n_dense:
             self._params = params._replace(grads=self.place.zeros((n_chunks, self.network.n_dense), self.dtype))
         if len(sums.loss) < n_chunks or sums.tokens.size < lowered.tokens * n:
             self._sums = c.Sums(np.zeros((max(n_chunks, len(sums.loss)), 2)),
                                 self.place.zeros(max(lowered.tokens * n, sums.tokens.size), self.dtype),
                                 self.place.zeros(max(lowered.steps * n, sums.token_ids.size), np.int32))
         kept = (*itertools.chain(*self._scratch), self._params.packed, self._params.grads, *self._sums)
-        self.nbytes = sum(array.nbytes for array in kept)
+        self.nbytes = self._reserved = sum(array.nbytes for array in kept)
         return n_chunks, n_threads
 
     def _reserve_scratch(self, lowered: Lowered, rows: int, n_threads: int) -> None:

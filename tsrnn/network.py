@@ -79,6 +79,7 @@ class Network:
             raise ValueError(f"The network ends with {out} a sample; it must end with a Dense layer.")
         self.offsets, self.specs, self.n_params, self.n_dense = lay_out(self._groups(self.input_shape))
         self._lowered: dict[tuple, Lowered] = {}
+        self._elsewhere: dict[str, Network] = {}
 
     def __reduce__(self):  # everything else follows from the arguments, and initializers do not pickle
         return Network, (self.layers, self.input_shape, self.loss.name, self.loss_params, self.backend_name)
@@ -96,6 +97,15 @@ class Network:
     @property
     def backend(self) -> ModuleType:
         return backends.get(self.backend_name)
+
+    def on(self, backend: str) -> Network:
+        """The same network as another backend runs it: it has plans of its own, and the same theta."""
+        if backend == self.backend_name:
+            return self
+        if backend not in self._elsewhere:
+            there = Network(self.layers, self.input_shape, self.loss.name, self.loss_params, backend)
+            self._elsewhere.setdefault(backend, there)  # another thread may have been faster
+        return self._elsewhere[backend]
 
     @functools.cached_property
     def penalised(self) -> np.ndarray:

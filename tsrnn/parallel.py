@@ -126,6 +126,9 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+gpu_turn = threading.RLock()  # threads that use the GPU take turns, call by call: launches of one are never amid another's
+
+
 # ---------------------------------------------------------------------------------------------------- the team
 
 

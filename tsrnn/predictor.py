@@ -63,6 +63,7 @@ class Predictor:
     Parameters
     ----------
     network : Network
+        Of any backend; each call may name another one.
     theta : array of shape (n_params,)
         Not to be changed as long as the predictor is used: the engines on the shelf have packed it.
     """
@@ -70,10 +71,11 @@ class Predictor:
     def __init__(self, network: Network, theta: np.ndarray):
         self.network, self.theta, self._number = network, theta, next(_numbers)
 
-    def __call__(self, samples: Samples, n_jobs: int | None = None) -> np.ndarray:
+    def __call__(self, samples: Samples, n_jobs: int | None = None, backend: str | None = None) -> np.ndarray:
         """Logits of all samples, (n, T_out * K); those behind the end of a ragged sample mean nothing."""
-        engine = self._engine()
-        n_threads = threads_for(self.network, samples, self.theta.dtype, n_jobs)
+        network = self.network if backend is None else self.network.on(backend)
+        engine = self._engine(network)
+        n_threads = threads_for(network, samples, self.theta.dtype, n_jobs)
         if n_threads == 1:
             engine.team = _alone
             out = engine.predict(samples)
@@ -87,12 +89,12 @@ class Predictor:
                 break
         return out
 
-    def _engine(self) -> Engine:
+    def _engine(self, network: Network) -> Engine:
         for shelf in SHELVES:
             engine = shelf.engines.pop(self._number, None)
-            if engine is not None:
+            if engine is not None and engine.network is network:
                 return engine
-        return Engine(self.network, self.theta, _alone)
+        return Engine(network, self.theta, _alone)
 
     def __del__(self, shelves=SHELVES) -> None:
         for shelf in shelves:

@@ -127,7 +127,8 @@ def fit_network(network: Network, state: State, train: Samples, val: Samples | N
     if state.patience is None or not resume_patience:
         state.patience, state.best_theta = Patience(), None
     state.stopped = state.message = ""
-    with Team(effective_n_jobs(settings.n_jobs)) as team, Progress(settings.verbose, n_epochs, n_samples(train)) as progress:
+    n_threads = network.backend.place.threads(effective_n_jobs(settings.n_jobs))
+    with Team(n_threads) as team, Progress(settings.verbose, n_epochs, n_samples(train)) as progress:
         trainer = Trainer(Engine(network, state.theta, team), state, train, settings, solver, progress)
         guard = Guard(trainer)
         try:

@@ -8,6 +8,10 @@ from types import ModuleType
 NAMES = ("cpu", "cuda", "numpy")
 
 
+class NoGPUError(RuntimeError):
+    """A GPU is asked for where none can be used."""
+
+
 def get(name: str) -> ModuleType:
     """The backend called `name`, imported when it is first needed."""
     if name not in NAMES:

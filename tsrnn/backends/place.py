@@ -16,6 +16,7 @@ class Host:
     backend's place; all others that a backend gets are the host's.
     """
 
+    keeps_samples = False  # whether the place of samples is kept for those of the next call
     keeps_gates = False  # whether plans that only predict have room for the gates of all steps, too
     predict_rows = 16    # rows of a chunk where nothing is learnt
 
@@ -39,9 +40,20 @@ class Host:
         if there is not array:
             array[...] = there
 
-    def put_data(self, data: c.Data) -> c.Data:
-        """The counterpart of samples."""
+    def put_data(self, data: c.Data, there: c.Data | None = None) -> c.Data:
+        """The counterpart of samples; it takes the place of `there`, which nobody needs any more and which they fit."""
         return data
+
+    def fits(self, there: c.Data, data: c.Data) -> bool:
+        """Whether samples may take the place of others."""
+        return True
+
+    def forget(self, scratch: list[c.Scratch], there: c.Data) -> None:
+        """An engine with this memory has no use any more for the samples that are `there`."""
+
+    def beside(self, scratch: list[c.Scratch], samples: list[c.Data]) -> int:
+        """Bytes that samples take, and what the backend keeps in `scratch` beside its arrays."""
+        return 0
 
     def threads(self, n_threads: int) -> int:
         """How many of so many threads can be used."""

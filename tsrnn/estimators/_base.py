@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsrnn import training
 from tsrnn._warn import warn
 from tsrnn.data import batches
+from tsrnn.device import backend_of
 from tsrnn.engine import Samples, n_samples
 from tsrnn.estimators._blocks import stream
 from tsrnn.estimators._build import is_open, n_channels, set_embedding
@@ -73,7 +74,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
     """Fitting and predicting; regressors and classifiers say what y is and what comes out."""
 
     _state: training.State
-    _network: Network
+    _network: Network  # the CPU's, whatever the device
     _ready: Ready  # of these two; neither pickled nor copied
     _settings_of_fit: training.Settings
     _aim_of_fit: tuple  # what losses and scores are comparable under, see `_aim`
@@ -84,6 +85,7 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
     def _fit(self, X, y, sample_weight, validation: Validation, *, partial: bool = False, classes: Any = None):
         """`fit` and `partial_fit`: check everything, train a copy, and only then change the estimator."""
         self._check_parameters()
+        backend = backend_of(self.device, fitting=True)
         if partial and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         resume = (partial or self.warm_start) and self.__sklearn_is_fitted__()
@@ -103,8 +105,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
             return {**self._fitted_attributes(problem, state, before), "_settings_of_fit": settings, "_aim_of_fit": aim}
 
         hook = EpochHook(self, n_epochs, fitted, X, y, sample_weight)
-        training.fit_network(problem.network, state, problem.train, problem.val, settings, n_epochs, on_epoch_end=hook,
-                             stop_early=not partial, val_score=problem.val_score,
+        training.fit_network(problem.network.on(backend), state, problem.train, problem.val, settings, n_epochs,
+                             on_epoch_end=hook, stop_early=not partial, val_score=problem.val_score,
                              resume_patience=partial or (resume and aim == self._aim_of_fit))
         if state.stopped == "interrupted" and in_job():
             raise KeyboardInterrupt
@@ -204,7 +206,8 @@ class BaseSequenceEstimator(CallbackSupportMixin, SequenceParameters):
             float_type, layout, real, samples = self._checked_samples(X, network, float_type)
             if real is None and "feature_names_in_" not in vars(self):  # else there is a warning a call
                 ready.remember(X, layout, samples)
-        return float_type, layout, real, predicted_rows(network, ready.predict(samples, threads(self.n_jobs)), layout)
+        logits = ready.predict(samples, threads(self.n_jobs), backend_of(self.device, fitting=False))
+        return float_type, layout, real, predicted_rows(network, logits, layout)
 
     def _checked_samples(self, X, network: Network, dtype: type) -> tuple[type, Layout, np.ndarray | None, Samples]:
         """Float type of X, layout, real steps, and the samples as the engine reads them, after the full check."""

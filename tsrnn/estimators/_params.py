@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from tsrnn.device import DEVICES
 from tsrnn.estimators._declare import Parameterised, param
 from tsrnn.layers.base import ACTIVATIONS
 from tsrnn.layers.cells import CELLS
@@ -138,7 +139,11 @@ class SequenceParameters(Parameterised):
     n_jobs: int | None = param(
         None, [POSITIVE_INT, Interval(Integral, None, -1, closed="right"), None],
         "Threads, as in joblib; None takes all cores, or one inside a parallel worker.  It never changes a bit.")
-    device: str = param("cpu", [StrOptions({"cpu"})], "Where to compute.")
+    device: str = param(
+        "cpu", [StrOptions(set(DEVICES))],
+        'Where to compute: "cuda" is an NVIDIA GPU (pip install "tsrnn[gpu]"), "auto" the GPU where one can be used, else the '
+        'CPU.  Without a usable GPU a fit with "cuda" raises NoGPUError, which says why; predictions run on the CPU then, with '
+        "one warning a process: a fitted model belongs to no device, and is pickled here and used there.")
     verbose: bool | int = param(False, ["verbose"], "Shows a progress bar with loss, speed and time left.")
 
 

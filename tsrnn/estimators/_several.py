@@ -13,6 +13,7 @@ from tsrnn._warn import warn
 from tsrnn.data.panel import Panel, select
 from tsrnn.data.sampling import WindowSettings, can_read
 from tsrnn.data.scaling import from_space, to_space
+from tsrnn.device import backend_of
 from tsrnn.estimators._base import BaseSequenceEstimator, draw_seed
 from tsrnn.estimators._jobs import run_jobs
 from tsrnn.estimators._windows import TooShortError, WindowModel
@@ -165,6 +166,13 @@ def n_jobs_of(regressor: Any) -> int | None:
     """Threads for independent fits: as many as the network may have; others' regressors are fitted one by one."""
     network = network_of(regressor)
     return 1 if network is None else network.n_jobs
+
+
+def check_device(regressor: Any) -> None:
+    """Raises NoGPUError where `regressor` is a network that wants a GPU and there is none: before anything is read."""
+    network = network_of(regressor)
+    if network is not None:
+        backend_of(network.device, fitting=True)
 
 
 def _states(regressor: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tsrnn.data.scaling import CHANGES, SCALERS, TRANSFORMS, to_space
 from tsrnn.estimators._declare import param
 from tsrnn.estimators._forecaster import BaseForecaster
 from tsrnn.estimators._params import POSITIVE_INT
-from tsrnn.estimators._several import LocalModel, Model, check_seeds, n_jobs_of, network_of, single_model
+from tsrnn.estimators._several import LocalModel, Model, check_device, check_seeds, n_jobs_of, network_of, single_model
 from tsrnn.estimators.presets import LSTMRegressor
 
 
@@ -97,6 +97,7 @@ class WindowForecaster(BaseForecaster):
 
     def _check_parameters(self, panel: Panel) -> None:
         self._validate_params()
+        check_device(self._regressor)
         for wrong, message in (
             (self.window % self.patch, f"patch={self.patch} must divide window={self.window}; a step is {self.patch} rows."),
             (self.window == 1 and self.scaler == "window",

@@ -18,6 +18,7 @@ from tsrnn.data.sessions import sessions, usual_sessions
 from tsrnn.data.stocks import ALONE, OHLCV, Stocks, feature_matrix, read_stocks, tidy_name
 from tsrnn.estimators._declare import param
 from tsrnn.estimators._repeat import Nothing
+from tsrnn.estimators._several import check_device
 from tsrnn.estimators.forecast import WindowForecaster
 from tsrnn.estimators.presets import CNNLSTMRegressor, LSTMRegressor
 
@@ -129,6 +130,7 @@ class StockForecaster(WindowForecaster, defaults={"transform": "log_return", "wi
         PriceError
             For ticker symbols whose prices cannot be had.
         """
+        check_device(self._regressor)
         stocks = self._stocks(y)
         panel = self._read(stocks, X)
         if self.calendar is not None:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tsrnn._warn import warn
 from tsrnn.data.pretrained import make_table
+from tsrnn.device import backend_of
 from tsrnn.estimators import _targets
 from tsrnn.estimators._base import draw_seed
 from tsrnn.estimators._callbacks import CallbackSupportMixin, hand_on
@@ -146,6 +147,7 @@ class TextClassifier(
     def _fit(self, X, y, sample_weight, validation: Validation, *, partial: bool = False, classes: Any = None):
         """`fit` and `partial_fit`; the estimator changes when all has gone well."""
         self._validate_params()
+        backend_of(self.device, fitting=True)  # without a GPU that is asked for no text is read
         X, resume = sized(X), (partial or self.warm_start) and hasattr(self, "classifier_")
         layout = _targets.Layout(len(X), None)
         y = _targets.check_class_targets(self, y, layout)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tsrnn.backends import NoGPUError
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda import dropout, feedforward, finish, inputs, losses, pooling, recurrent
-from tsrnn.backends.cuda.jit import THREADS, NoGPUError, cuda, family, why_not
+from tsrnn.backends.cuda.jit import THREADS, cuda, family, why_not
 from tsrnn.backends.cuda.place import CARD
 from tsrnn.backends.cuda.recorder import Recorder, Turn
 

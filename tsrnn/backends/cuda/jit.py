@@ -23,10 +23,6 @@ families: list[str] = []  # names of all families of kernels of the modules impo
 REMEDY = 'use device="cpu", or device="auto" for whichever is there'
 
 
-class NoGPUError(RuntimeError):
-    """`device="cuda"` on a machine where it cannot work."""
-
-
 @functools.cache
 def why_not() -> str:
     """Why nothing can run on a card here, with the remedy; empty where it can."""
@@ -42,6 +38,7 @@ def why_not() -> str:
         reason = getattr(cuda, "cuda_error", lambda: None)() or "no NVIDIA driver or no NVIDIA GPU was found"
     except Exception as error:  # whatever a half-installed driver comes up with
         reason = f"the NVIDIA driver does not work ({error})"
+    reason = " ".join(str(reason).split()).rstrip(".")
     return f"{reason}; install the driver (nvidia-smi shows whether it works), or {REMEDY}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tsrnn.backends import contract as c
@@ -23,13 +25,13 @@ class Scratch(c.Scratch):
 class Card(Host):
     """Arrays lie on the card; a batch is one chunk."""
 
+    keeps_samples = True
     keeps_gates = True
     predict_rows = 1 << 30
 
     def empty(self, shape, dtype):
         """A new array with anything in it."""
-        shape = shape if isinstance(shape, tuple) else (shape,)
-        shape = tuple(max(1, int(n)) for n in shape)  # there are no empty arrays on a card
+        shape = shape_of(shape if isinstance(shape, tuple) else (shape,))
         try:
             return cuda.device_array(shape, np.dtype(dtype))
         except Exception as error:
@@ -62,9 +64,25 @@ class Card(Host):
         if array.size:
             there.copy_to_host(array)
 
-    def put_data(self, data: c.Data) -> c.Data:
-        """Copies samples to the card."""
-        return c.Data(*map(self.put, data))
+    def put_data(self, data: c.Data, there: c.Data | None = None) -> c.Data:
+        """Copies samples to the card; what was recorded for others in the same place serves them, too."""
+        return c.Data(*map(self.put, data) if there is None else map(self.put, data, there))
+
+    def fits(self, there: c.Data, data: c.Data) -> bool:
+        """Where all arrays are as long as the ones before."""
+        return all(old.shape == shape_of(new.shape) and old.dtype == new.dtype for old, new in zip(there, data))
+
+    def forget(self, scratch: list[Scratch], there: c.Data) -> None:
+        """What was recorded with them would keep them alive."""
+        gone = set(map(id, there))
+        for part in scratch:
+            part.recordings = {key: recording for key, recording in part.recordings.items() if gone.isdisjoint(key)}
+
+    def beside(self, scratch: list[Scratch], samples: list[c.Data]) -> int:
+        """Samples and workspaces; what a recording has of its own is small but for its logits."""
+        recordings = (recording for part in scratch for recording in part.recordings.values())
+        outs = (recording.out for recording in recordings if recording.mode != c.TRAIN)
+        return sum(array.nbytes for array in itertools.chain(*samples, *(part.workspaces for part in scratch), outs))
 
     def threads(self, n_threads: int) -> int:
         """One: it launches, and waits."""
@@ -73,6 +91,11 @@ class Card(Host):
     def chunk_rows(self, n_batch: int) -> int:
         """The whole batch."""
         return n_batch
+
+
+def shape_of(shape: tuple) -> tuple:
+    """What an array of this shape has on a card, where there are no empty ones."""
+    return tuple(max(1, int(n)) for n in shape)
 
 
 @family
