@@ -123,13 +123,27 @@ def test_simple(cell, dtype):
     check(lower(CELLS[cell](3), 3, 2), 2, dtype)
 
 
+KINDS = ["plain", "masked", "given", "dropped", "concat", "all"]
+
+
+def make_case(cell, kind, sequences, units=3):
+    """A lowered layer of one of the kinds, and its number of samples and mask."""
+    every = kind == "all"
+    more = {"recurrent_dropout": 0.4} if kind == "dropped" or every else {}
+    layer = CELLS[cell](units, return_sequences=sequences, **more)
+    repeat, both = 2 if every else 1, kind == "concat" or every
+    lowered = lower(layer, 5, 2, (False, True) if both else (False,), 2 * units if both else units, kind == "masked" or every,
+                    repeat, kind == "given" or every)
+    B = 5 if kind == "masked" else 3
+    return lowered, B, masks(5, B * repeat) if kind == "masked" or every else None
+
+
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("sequences", [False, True])
-@pytest.mark.parametrize("kind", ["plain", "masked", "given", "dropped", "concat", "all"])
-def test_whole_sequence(cell, sequences, kind, dtype=np.float64):
-    more = {"recurrent_dropout": 0.4} if kind in ("dropped", "all") else {}
-    layer = CELLS[cell](3, return_sequences=sequences, **more)
-    masked, repeat = kind in ("masked", "all"), 2 if kind == "all" else 1
-    both = kind in ("concat", "all")
-    lowered = lower(layer, 5, 2, (False, True) if both else (False,), 6 if both else 3, masked, repeat, kind in ("given", "all"))
-    check(lowered, 5 if masked and repeat == 1 else 3, dtype, masks(5, 5 if repeat == 1 else 6) if masked else None)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", ["sequence", "steps"])
+def test_cells(cell, kind, way, monkeypatch):
+    if way == "steps":
+        monkeypatch.setattr(sequence, "LARGEST", {np.float32: 0, np.float64: 0})
+    sequences = (KINDS.index(kind) + list(CELLS).index(cell)) % 2 == 0
+    lowered, B, real = make_case(cell, kind, sequences)
+    check(lowered, B, np.float64, real)

@@ -44,6 +44,7 @@ class Layer:
         self.has_tokens = bool(row[c.SLOTS] != c.NONE)
         self.numbers = recorder.at(row[c.SLOTS]) if self.has_tokens else 0
         self.n = self.T * self.rows
+        self.steps = range(self.T - 1, -1, -1) if self.reverse else range(self.T)
         self.previous = 2 * self.rows if self.reverse else 0
         table = Matrix(recorder.mem, recorder.at(row[c.TABLE]) if self.has_tokens else 0, self.width + c.GAP)
         self.x_of_positions = self._x_parts(Matrix(recorder.mem, self.work, self.width))

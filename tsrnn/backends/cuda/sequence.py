@@ -204,16 +204,16 @@ def forward_steps(dtype, code, act, tile, masked, dropped, tokens):
     body, G, S, has_c = CELLS[code].forward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots, c.CELLS[code].has_cell_state
     real_at, row_of, load, store, store_gates = is_real(masked), row_of_x(tokens), load_x(code), store_state(code), store_slots(code)
     R, size, product, add_up, zero = tile.rows, tile.inner, multiply(tile), share_rows(tile.rows, G), dtype(0)
-    width = R * size
+    width, n_sums = R * size, R * G
 
     def function(mem, mask, indices, shared, weights, bias, state, factor, here, u, n, position, stride, n_rows, H, real, work,
                  source, ld_source, numbers, h, ld, c, drop):
         thread = np.int64(cuda.threadIdx.x)
         unit, lane, own = thread >> 2, thread & 3, (thread & (R - 1)) * size + (thread >> 2)
-        sums, gates = cuda.local.array(R * G, dtype), cuda.local.array(S, dtype)
+        sums, gates = cuda.local.array(n_sums, dtype), cuda.local.array(S, dtype)
         x, ahead = cuda.local.array(G, dtype), cuda.local.array(G, dtype)
         load(ahead, mem, source + row_of(indices, numbers, position) * ld_source + u, H)
-        real_ahead, buffer = real_at(mask, real + position), 0
+        real_ahead = real_at(mask, real + position)
         after = position + (stride if n > 1 else 0)
         next_row = row_of(indices, numbers, after)
         if lane < R:
@@ -222,7 +222,7 @@ def forward_steps(dtype, code, act, tile, masked, dropped, tokens):
         for s in range(n):
             for g in range(G):
                 x[g] = ahead[g]
-            is_here = here and real_ahead
+            is_here, buffer = here and real_ahead, (s & 1) * width
             beyond = after + (stride if s + 2 < n else 0)
             if s + 1 < n:
                 load(ahead, mem, source + next_row * ld_source + u, H)
@@ -239,9 +239,8 @@ def forward_steps(dtype, code, act, tile, masked, dropped, tokens):
                 store_gates(gates, mem, work + position * S * H, H)
             if here:
                 store(state, mem, h + (position + n_rows) * ld, c + (position + n_rows) * H)
-            buffer = width - buffer
             if here:
-                shared[buffer + own] = state[0] * factor
+                shared[width - buffer + own] = state[0] * factor
             cuda.syncthreads()
             position, after = after, beyond
     return function
@@ -302,14 +301,14 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
     """The time loop backwards; `old`, `ld_old`: states that the cell looks at, of the step at row + n_rows."""
     body, G, S = CELLS[code].backward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots
     real_at, load, store, R, zero = is_real(masked), load_slots(code), store_slots(code), tile.rows, dtype(0)
-    product, add_rows, add_pairs, add_units, inner = multiply(tile), share_rows(R, 4), halve(4), halve(2), tile.inner
+    product, add_rows, add_pairs, add_units, inner, n_sums = multiply(tile), share_rows(R, 4), halve(4), halve(2), tile.inner, 4 * R
+    width = R * inner
 
     def function(mem, mask, shared, weights, d, factor, here, n, position, stride, n_rows, H, real, work, old, ld_old, before_at,
                  dy, ld):
         thread = np.int64(cuda.threadIdx.x)
         lane, own = thread & 15, ((thread >> 2) & (R - 1)) * inner + (thread >> 4) * 4 + (thread & 3)
-        sums, gates, ahead = cuda.local.array(4 * R, dtype), cuda.local.array(S, dtype), cuda.local.array(S, dtype)
-        buffer = 0
+        sums, gates, ahead = cuda.local.array(n_sums, dtype), cuda.local.array(S, dtype), cuda.local.array(S, dtype)
         load(ahead, mem, work + position * S * H, H)
         later, before_ahead = mem[index(old + (position + n_rows) * ld_old)], mem[index(old + (position + before_at) * ld_old)]
         dy_ahead, real_ahead = mem[index(dy + position * ld)] if sequence else zero, real_at(mask, real + position)
@@ -318,7 +317,7 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
             after = position + (stride if s + 1 < n else 0)
             for i in range(S):
                 gates[i] = ahead[i]
-            before, is_real_ = before_ahead, real_ahead
+            before, is_real_, buffer = before_ahead, real_ahead, (s & 1) * width
             d[0] += dy_ahead
             if s + 1 < n:
                 load(ahead, mem, work + after * S * H, H)
@@ -335,14 +334,13 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
                 for g in range(G):
                     shared[buffer + own + g * size] = gates[g]
             cuda.syncthreads()
-            for i in range(4 * R):
+            for i in range(n_sums):
                 sums[i] = zero
             product(sums, weights, shared, 2 * R * inner, buffer, lane, thread)
             add_rows(sums, lane, 4)
             add_pairs(sums, lane, 2)
             add_units(sums, lane, 1)
             d[0] += sums[0] * factor
-            buffer = R * inner - buffer
             position, later = after, before
     return function
 
