@@ -91,6 +91,15 @@ def test_weights(loss, params, K, weights):
     assert gradient.any() == (weights != "all zero")
 
 
+def test_a_batch_whose_weights_sum_to_nothing_has_no_gradient():
+    chunk, recorder, row = make("squared_error", (1.0,), 2, np.float64)
+    nothing = np.zeros_like(chunk.data.totals)
+    chunk.data = chunk.data._replace(totals=nothing)
+    CARD.put(nothing, recorder.data.totals)
+    _, mem = compare(chunk, recorder, row, np.float64)
+    assert not mem[recorder.at(row[c.DX]):][:6 * 5 * 2].any()
+
+
 @EVERY_LOSS
 def test_nothing_lies_behind_the_last_target(loss, params, K):
     """The targets of masked steps are never read: here there are none."""

@@ -9,7 +9,6 @@ import numpy as np
 from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, device
 
 LANES = min(32, THREADS)  # threads of a warp
-WARPS = THREADS // LANES
 # Python's functions raise where the card's give inf or NaN
 exp, log, log1p, sqrt = (np.exp, np.log, np.log1p, np.sqrt) if SIMULATED else (math.exp, math.log, math.log1p, math.sqrt)
 

@@ -1,7 +1,7 @@
 """The positions of a batch sorted by their tokens: numbers of the distinct ones, and the list of each one's positions.
 
 A stable radix sort: so the positions of a token stay in their order, sample by sample and step by step, and the numbers are in
-the order of the ids.  Its time depends on the number of positions and, by a pass for every `BITS` bits, on the vocabulary.
+the order of the ids.  Its time depends on the number of positions and, by a pass for every digit of an id, on the vocabulary.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import numpy as np
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, family
 from tsrnn.backends.cuda.place import CARD
-from tsrnn.backends.cuda.reductions import LANES, WARPS, running_sums
+from tsrnn.backends.cuda.reductions import running_sums
 
-BITS = THREADS.bit_length() - 1  # of a digit: as many digits as threads
-ITEMS = 2 if SIMULATED else 8    # positions of a thread
-TILE = THREADS * ITEMS           # and of a block
+SORTERS = THREADS              # of a block; there are as many digits
+ITEMS = 2 if SIMULATED else 8  # positions of a thread
 
 
 class Tokens(NamedTuple):
@@ -63,7 +62,12 @@ def is_trained(recorder) -> bool:
 
 def n_passes(recorder) -> int:
     """Digits of an id."""
-    return max(1, -(-(vocabulary(recorder) - 1).bit_length() // BITS))
+    return max(1, -(-(vocabulary(recorder) - 1).bit_length() // _bits(SORTERS)))
+
+
+def _bits(threads: int) -> int:
+    """Of a digit, of which there are as many as threads."""
+    return threads.bit_length() - 1
 
 
 def room_for_tokens(recorder, n: int):
@@ -79,74 +83,79 @@ def room_for_tokens(recorder, n: int):
 
 def number_tokens(recorder, row, tokens: Tokens, keys) -> None:
     """Records the sort, and the numbers; `keys` begins with the n ids, ``tokens.lists`` with their positions."""
-    n, blocks = tokens.n, -(-tokens.n // TILE)
-    counts = recorder.workspace(blocks * THREADS, np.int32)
+    n, threads = tokens.n, SORTERS
+    blocks = -(-n // (threads * ITEMS))
+    counts = recorder.workspace(blocks * threads, np.int32)
     source = 0
     for digit in range(n_passes(recorder)):
-        shift = digit * BITS
-        recorder.launch(count_digits(), blocks, THREADS, n, shift, keys, source, counts)
-        recorder.launch(move_by_digit(), blocks, THREADS, n, shift, blocks, keys, tokens.lists, source, n - source, counts)
+        shift = digit * _bits(threads)
+        recorder.launch(count_digits(threads), blocks, threads, n, shift, keys, source, counts)
+        recorder.launch(move_by_digit(threads), blocks, threads, n, shift, blocks, keys, tokens.lists, source, n - source,
+                        counts)
         source = n - source
-    recorder.launch(count_tokens(), blocks, THREADS, n, keys, source, counts)
-    recorder.launch(write_numbers(bool(row[c.OPTION] & 2), is_trained(recorder)), blocks, THREADS, n, blocks, keys, source,
-                    tokens.lists, tokens.places, tokens.starts, counts, recorder.indices, recorder.at(row[c.WORK]), tokens.rows)
+    recorder.launch(count_tokens(threads), blocks, threads, n, keys, source, counts)
+    recorder.launch(write_numbers(threads, bool(row[c.OPTION] & 2), is_trained(recorder)), blocks, threads, n, blocks, keys,
+                    source, tokens.lists, tokens.places, tokens.starts, counts, recorder.indices, recorder.at(row[c.WORK]),
+                    tokens.rows)
 
 
 @family
-def count_digits():
-    """How often each digit occurs in a block's tile: counts (blocks, THREADS)."""
-    digits = THREADS - 1
+def count_digits(threads):
+    """How often each digit occurs in a block's tile: counts (blocks, threads)."""
+    digits, tile = threads - 1, threads * ITEMS
 
     def kernel(n, shift, keys, source, counts):
-        found = cuda.shared.array(THREADS, np.int32)
-        thread, first = cuda.threadIdx.x, cuda.blockIdx.x * TILE
+        found = cuda.shared.array(threads, np.int32)
+        thread, first = cuda.threadIdx.x, cuda.blockIdx.x * tile
         found[thread] = 0
         cuda.syncthreads()
-        for i in range(first + thread, min(n, first + TILE), THREADS):
+        for i in range(first + thread, min(n, first + tile), threads):
             cuda.atomic.add(found, (keys[source + i] >> shift) & digits, 1)
         cuda.syncthreads()
-        counts[cuda.blockIdx.x * THREADS + thread] = found[thread]
+        counts[cuda.blockIdx.x * threads + thread] = found[thread]
     return kernel
 
 
 @family
-def move_by_digit():
+def move_by_digit(threads):
     """Keys and positions from `source` on to where their digits belong from `target` on; equal digits keep their order."""
-    digits, add_up = THREADS - 1, running_sums(THREADS)
+    digits, bits, add_up = threads - 1, _bits(threads), running_sums(threads)
+    lanes = min(32, threads)
+    warps = threads // lanes
 
     def kernel(n, shift, blocks, keys, lists, source, target, counts):
-        totals = cuda.shared.array(THREADS, np.int32)
-        places = cuda.shared.array((WARPS, THREADS), np.int32)  # where the next key of a warp with this digit goes
+        totals = cuda.shared.array(threads, np.int32)
+        places = cuda.shared.array((warps, threads), np.int32)  # where the next key of a warp with this digit goes
         thread, block = cuda.threadIdx.x, cuda.blockIdx.x
-        warp, lane = thread // LANES, thread % LANES
+        warp, lane = thread // lanes, thread % lanes
         before = total = 0
         for other in range(blocks):
-            count = counts[other * THREADS + thread]
+            count = counts[other * threads + thread]
             total += count
             if other < block:
                 before += count
         totals[thread] = total
-        for w in range(WARPS):
+        for w in range(warps):
             places[w, thread] = 0
         add_up(totals, thread)
-        first = block * TILE + warp * LANES * ITEMS + lane
+        first = (block * threads + warp * lanes) * ITEMS + lane
         for k in range(ITEMS):
-            if first + k * LANES < n:
-                cuda.atomic.add(places, (warp, (keys[source + first + k * LANES] >> shift) & digits), 1)
+            if first + k * lanes < n:
+                cuda.atomic.add(places, (warp, (keys[source + first + k * lanes] >> shift) & digits), 1)
         cuda.syncthreads()
         place = totals[thread] - total + before
-        for w in range(WARPS):
+        for w in range(warps):
             count = places[w, thread]
             places[w, thread] = place
             place += count
         cuda.syncthreads()
         for k in range(ITEMS):
-            i = first + k * LANES
+            i = first + k * lanes
             here = i < n
             key = keys[source + i] if here else 0
             digit = (key >> shift) & digits
             peers = np.uint32(cuda.ballot_sync(0xFFFFFFFF, here))  # lanes with the same digit
-            for bit in range(BITS):
+            for bit in range(bits):
                 mine = (digit >> bit) & 1
                 with_bit = np.uint32(cuda.ballot_sync(0xFFFFFFFF, mine != 0))
                 peers &= with_bit if mine != 0 else with_bit ^ np.uint32(0xFFFFFFFF)
@@ -163,13 +172,13 @@ def move_by_digit():
 
 
 @family
-def count_tokens():
+def count_tokens(threads):
     """How many tokens have their first place in a block's tile."""
     def kernel(n, keys, source, counts):
-        thread, first = cuda.threadIdx.x, cuda.blockIdx.x * TILE
+        thread, first = cuda.threadIdx.x, cuda.blockIdx.x * threads * ITEMS
         count = 0
         for k in range(ITEMS):
-            i = first + k * THREADS + thread
+            i = first + k * threads + thread
             begins = 0
             if i < n and (i == 0 or keys[source + i] != keys[source + i - 1]):
                 begins = 1
@@ -180,17 +189,17 @@ def count_tokens():
 
 
 @family
-def write_numbers(for_layers, trained):
+def write_numbers(threads, for_layers, trained):
     """Numbers from the sorted keys: what `Tokens` holds, and, for recurrent layers, what the contract says of `indices`."""
-    add_up = running_sums(THREADS)
+    add_up = running_sums(threads)
 
     def kernel(n, blocks, keys, source, lists, places, starts, counts, indices, work, rows):
-        parts = cuda.shared.array(THREADS, np.int32)
-        heads = cuda.shared.array(THREADS, np.int32)
+        parts = cuda.shared.array(threads, np.int32)
+        heads = cuda.shared.array(threads, np.int32)
         thread, block = cuda.threadIdx.x, cuda.blockIdx.x
-        first = block * TILE + thread * ITEMS
+        first = (block * threads + thread) * ITEMS
         stop, before, begin = min(n, first + ITEMS), 0, 0
-        for other in range(thread, block, THREADS):
+        for other in range(thread, block, threads):
             before += counts[other]
         for i in range(first, stop):
             if i == 0 or keys[source + i] != keys[source + i - 1]:
@@ -199,7 +208,7 @@ def write_numbers(for_layers, trained):
         heads[thread] = begin
         add_up(parts, thread)
         add_up(heads, thread)
-        number = parts[THREADS - 1] + heads[thread] - begin - 1
+        number = parts[threads - 1] + heads[thread] - begin - 1
         for i in range(first, stop):
             key = keys[source + i]
             if i == 0 or key != keys[source + i - 1]:
