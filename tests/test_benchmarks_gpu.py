@@ -4,6 +4,8 @@ import argparse
 import importlib
 import importlib.util
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -119,3 +121,39 @@ def test_works_and_what_they_take_at_least(bench):
     X, y = works.synthetic_reviews(4000)
     assert X.dtype == np.int32 and 0.18 < np.mean(X == 0) < 0.21 and 0.4 < y.mean() < 0.6
     assert ((X[:, 1:] != 0) | (X[:, :-1] == 0)).all(), "padding is in front"
+
+
+def test_what_is_run_once_where_a_card_is(bench, monkeypatch, tmp_path, capsys):
+    check = bench("gpu_check")
+
+    def step(name, script, limit=20.0, **environment):
+        return check.Step(name, [sys.executable, "-c", script], limit, environment)
+
+    made = [step("fine", "import os; print('set to', os.environ['ONE'])", ONE="two"), step("wrong", "raise SystemExit(3)"),
+            check.Step("absent", ["no-such-command"], 5, {}), step("long", "import time; time.sleep(60)", 0.5),
+            step("rest", "import sys; print(sys.argv[1:])", 0)]
+    monkeypatch.setattr(check, "steps", lambda folder: made)
+    monkeypatch.setattr(check, "has_card", lambda: True)
+    assert check.main(["--out", str(tmp_path), "--seconds", "60"]) == 1
+    found = {one["step"]: one["status"] for one in json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))}
+    assert found == {"fine": "passed", "wrong": "failed with status 3", "absent": "not run", "long": "ended after 0 s",
+                     "rest": "passed"}
+    assert "set to two" in (tmp_path / "fine.txt").read_text() and "--limit" in (tmp_path / "rest.txt").read_text()
+    assert check.main(["--out", str(tmp_path), "--only", "fine"]) == 0
+    assert check.main(["--out", str(tmp_path), "--only", "fine", "--seconds", "1"]) == 1, "there is no time for it"
+    with pytest.raises(SystemExit):
+        check.main(["--only", "fine", "nothing"])
+    assert "the steps are fine, wrong" in capsys.readouterr().err
+
+
+def test_the_steps_of_the_check(bench, monkeypatch, tmp_path):
+    check = bench("gpu_check")
+    steps = {step.name: step for step in check.steps(tmp_path)}
+    assert list(steps) == ["machine", "fits", "quick", "tests", "memcheck", "racecheck", "full"]
+    files = [word for step in steps.values() for word in step.command if word.endswith(".py")]
+    assert all(os.path.isfile(name) for name in files) and any("test_cuda_recurrent" in name for name in files)
+    for name in ("quick", "full"):
+        bench("bench_gpu").parse(steps[name].command[2:])
+    monkeypatch.setattr(check, "has_card", lambda: False)
+    with pytest.raises(SystemExit, match="no GPU that works"):
+        check.main(["--out", str(tmp_path)])
