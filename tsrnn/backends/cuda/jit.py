@@ -10,6 +10,8 @@ import functools
 import numba
 import numpy as np
 
+from tsrnn.backends.cuda.cache import keep
+
 try:
     from numba import cuda
 except ImportError:  # a Numba that left its CUDA target to packages of their own
@@ -52,7 +54,7 @@ def family(make):
     def member(*numbers):
         made = make(*numbers)
         function, options = made if isinstance(made, tuple) else (made, {})
-        return cuda.jit(function) if SIMULATED else cuda.jit(**options)(function)
+        return cuda.jit(function) if SIMULATED else keep(cuda.jit(**options)(function), make, numbers)
 
     families.append(f"{make.__module__}.{make.__qualname__}")
     return functools.update_wrapper(member, make)
