@@ -21,7 +21,7 @@ SCRIPT = """if True:
     codegen.JITCUDACodegen.magic_tuple = lambda self: ("13.0", (9, 0))
     dispatcher._Kernel.bind = lambda self: self.library.get_cubin()  # compiled, not loaded
     from tsrnn.backends.cuda import feedforward
-    from tsrnn.backends.cuda.jit import family
+    from tsrnn.backends.cuda.jit import configured, family
     from tsrnn.backends.cuda.place import fill
     floats, number = types.Array(types.float32, 1, "C"), types.int64
     asked = [(fill(np.float32), (floats, number)), (fill(np.float64), (floats, number)),
@@ -33,8 +33,15 @@ SCRIPT = """if True:
             compiled = kernel.compile(sig)
             code = hashlib.sha256(compiled.library.get_cubin().code).hexdigest()
             found.append([sum(kernel._cache_hits.values()), compiled.entry_name, code, compiled.argument_types == sig])
+    grids = []
+    for configure in (lambda kernel, *where: kernel[where], configured):  # each with a grid that Numba has not seen
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            configure(asked[0][0], 1, 32 + len(grids))
+        grids.append(len(seen))
     mine = family(lambda dtype: lambda array: None)(np.float32)
-    print(json.dumps({"found": found, "told": [str(one.message) for one in told], "mine": type(mine._cache).__name__}))
+    print(json.dumps({"found": found, "told": [str(one.message) for one in told], "mine": type(mine._cache).__name__,
+                      "grids": grids}))
 """
 
 
@@ -50,6 +57,7 @@ def test_a_kernel_is_compiled_once(tmp_path):
     first = ask(tmp_path)
     assert [hits for hits, *_ in first["found"]] == [0, 0, 0] and not first["told"]
     assert len({code for _, _, code, _ in first["found"]}) == 3, "members of a family are different kernels"
+    assert first["grids"] == [1, 0], "Numba warns of few blocks; a small batch is no fault of its user"
     assert first["mine"] == "NullCache", "the folder's name says nothing about other people's sources"
     entries = sorted(tmp_path.rglob("*.kernel"))
     assert [path.name.rpartition("-")[0] for path in entries] == [

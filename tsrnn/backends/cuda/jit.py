@@ -76,6 +76,21 @@ def compiler_lock():
     return global_compiler_lock
 
 
+def configured(kernel, grid, block, stream=0, shared=0):
+    """``kernel[grid, block, stream, shared]`` without Numba's warning that so few blocks leave a card idle: batches are small."""
+    if SIMULATED:
+        return kernel[grid, block, stream, shared]
+    from numba.cuda.core import config
+
+    with compiler_lock():
+        before = config.CUDA_LOW_OCCUPANCY_WARNINGS
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        try:
+            return kernel[grid, block, stream, shared]
+        finally:
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = before
+
+
 def allow_shared(kernel, args, nbytes: int) -> None:
     """Lets a kernel take more dynamic shared memory than the 48 KiB that a launch has without asking.
 
