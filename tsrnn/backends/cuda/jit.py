@@ -77,7 +77,7 @@ def compiler_lock():
 
 
 def configured(kernel, grid, block, stream=0, shared=0):
-    """``kernel[grid, block, stream, shared]`` without Numba's warning that so few blocks leave a card idle: batches are small."""
+    """``kernel[grid, block, stream, shared]`` without Numba's warning of few blocks: batches may be small."""
     if SIMULATED:
         return kernel[grid, block, stream, shared]
     from numba.cuda.core import config
