@@ -67,6 +67,7 @@ def card(monkeypatch):
     monkeypatch.setattr(graph, "compiler_lock", lambda: lock("lock"))
     monkeypatch.setattr(graph, "cuda", SimpleNamespace(defer_cleanup=lambda: lock("defer_cleanup"),
                                                        get_current_device=lambda: SimpleNamespace(id=0)))
+    monkeypatch.setattr(graph, "configured", lambda kernel, *where: kernel[where])
     monkeypatch.setattr(graph, "SIMULATED", False)
     monkeypatch.setattr(graph, "_said", set())
     graph._stream.cache_clear()

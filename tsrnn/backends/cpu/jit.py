@@ -316,7 +316,7 @@ class PackageCache:
     def save_overload(self, sig: Any, result: Any) -> None:
         """Keep a compiled kernel; trouble is told once and never stops the caller."""
         folder = cache_folder() if self._enabled else None
-        if folder is None or result.lifted or result.library.has_dynamic_globals:
+        if folder is None or not self._lasts(result):
             return
         try:
             self._write(self._path(folder, sig, result.library.codegen), result)
@@ -327,25 +327,19 @@ class PackageCache:
         key = repr((tuple(getattr(sig, "args", sig)), codegen.magic_tuple(), self._stamp))
         return folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.kernel"
 
-    @staticmethod
-    def _read(path: Path, sig: Any, target_context: Any) -> Any:
-        from numba.core.compiler import CompileResult
-
+    def _read(self, path: Path, sig: Any, target_context: Any) -> Any:
         content = path.read_bytes()
         start = len(_MAGIC) + 32
         payload = content[start:]
         if content[:start] != _MAGIC + hashlib.sha256(payload).digest():
             raise ValueError("checksum differs")
-        result = CompileResult._rebuild(target_context, *pickle.loads(payload))
+        result = self._unpack(payload, target_context)
         if tuple(result.signature.args) != tuple(getattr(sig, "args", sig)):
             raise ValueError(f"holds {result.signature}")
         return result
 
-    @staticmethod
-    def _write(path: Path, result: Any) -> None:
-        from numba.core.serialize import dumps
-
-        payload = dumps(result._reduce())
+    def _write(self, path: Path, result: Any) -> None:
+        payload = self._pack(result)
         path.parent.mkdir(parents=True, exist_ok=True)  # another process may have pruned it
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
         try:
@@ -355,6 +349,24 @@ class PackageCache:
             part.unlink(missing_ok=True)
             if not path.exists():  # Windows refuses to replace a file that another process reads: it is the same
                 raise
+
+
+    @staticmethod
+    def _lasts(result: Any) -> bool:
+        """Whether it means the same in another process."""
+        return not (result.lifted or result.library.has_dynamic_globals)
+
+    @staticmethod
+    def _pack(result: Any) -> bytes:
+        from numba.core.serialize import dumps
+
+        return dumps(result._reduce())
+
+    @staticmethod
+    def _unpack(payload: bytes, target_context: Any) -> Any:
+        from numba.core.compiler import CompileResult
+
+        return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
 
 # ------------------------------------------------------------------------------------------------ forks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 
-from tsrnn.backends.cuda.jit import SIMULATED, compiler_lock, cuda
+from tsrnn.backends.cuda.jit import SIMULATED, compiler_lock, configured, cuda
 
 _said: set[str] = set()
 
@@ -37,7 +37,8 @@ class Replay:
             self.graph.launch(_core().LEGACY_DEFAULT_STREAM)
             return
         if self.calls is None:  # `kernel[...]` looks a launch up in a table that all kernels share: once is enough
-            self.calls = [(kernel[grid, block, 0, shared], args) for kernel, grid, block, args, shared in self.launches]
+            self.calls = [(configured(kernel, grid, block, 0, shared), args)
+                          for kernel, grid, block, args, shared in self.launches]
         for call, args in self.calls:
             call(*args)
 
@@ -78,7 +79,7 @@ def _build(launches):
         try:
             builder.begin_building("relaxed")  # what other threads do meanwhile is their business
             for kernel, grid, block, args, shared in launches:
-                kernel[grid, block, stream, shared](*args)
+                configured(kernel, grid, block, stream, shared)(*args)
             return builder.end_building().complete()
         finally:
             builder.close()  # ends a capture that has failed, too

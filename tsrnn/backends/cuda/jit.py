@@ -10,6 +10,8 @@ import functools
 import numba
 import numpy as np
 
+from tsrnn.backends.cuda.cache import keep
+
 try:
     from numba import cuda
 except ImportError:  # a Numba that left its CUDA target to packages of their own
@@ -52,7 +54,7 @@ def family(make):
     def member(*numbers):
         made = make(*numbers)
         function, options = made if isinstance(made, tuple) else (made, {})
-        return cuda.jit(function) if SIMULATED else cuda.jit(**options)(function)
+        return cuda.jit(function) if SIMULATED else keep(cuda.jit(**options)(function), make, numbers)
 
     families.append(f"{make.__module__}.{make.__qualname__}")
     return functools.update_wrapper(member, make)
@@ -72,6 +74,21 @@ def compiler_lock():
     from numba.cuda.core.compiler_lock import global_compiler_lock
 
     return global_compiler_lock
+
+
+def configured(kernel, grid, block, stream=0, shared=0):
+    """``kernel[grid, block, stream, shared]`` without Numba's warning of few blocks: batches may be small."""
+    if SIMULATED:
+        return kernel[grid, block, stream, shared]
+    from numba.cuda.core import config
+
+    with compiler_lock():
+        before = config.CUDA_LOW_OCCUPANCY_WARNINGS
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        try:
+            return kernel[grid, block, stream, shared]
+        finally:
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = before
 
 
 def allow_shared(kernel, args, nbytes: int) -> None:

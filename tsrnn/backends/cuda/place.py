@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, family
+from tsrnn.backends.cuda.jit import SIMULATED, THREADS, configured, cuda, family
 from tsrnn.backends.place import Host
 
 
@@ -43,7 +43,7 @@ class Card(Host):
         """A new array of zeros."""
         array = self.empty(shape, dtype)
         flat = array.reshape(array.size)
-        fill(np.dtype(dtype).type)[-(-array.size // THREADS), THREADS](flat, 0)
+        configured(fill(np.dtype(dtype).type), -(-array.size // THREADS), THREADS)(flat, 0)
         return array
 
     def scratch(self, mem: int, indices: int, mask: int, dtype) -> Scratch:
