@@ -68,6 +68,17 @@ def device(make):
     return functools.update_wrapper(member, make)
 
 
+def large_device(make):
+    """The same for large functions: NVVM puts them in place, as Numba would take minutes."""
+    options = {} if SIMULATED else {"forceinline": True}
+
+    @functools.cache
+    def member(*numbers):
+        return cuda.jit(make(*numbers), device=True, **options)
+
+    return functools.update_wrapper(member, make)
+
+
 def number_type(array):
     """float32 or float64 as NumPy has it, the key of most families."""
     return np.dtype(array.dtype).type

@@ -13,7 +13,7 @@ import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda.activations import activation
-from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, device, family
+from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, device, family, large_device
 
 NO_SPLIT = 1 << 40
 PROCESSORS = 132  # multiprocessors of an H100; a tile's choice must not depend on the card, `tn` sums by it
@@ -67,12 +67,9 @@ class Tile(NamedTuple):
         return self.rows * self.cols // (self.height * self.width)
 
 
-# threads of a warp: rows and columns of neighbours
-LANES_Y, LANES_X = (2, 2) if SIMULATED else (4, 8)
-if SIMULATED:
-    TILES = (Tile(8, 8, 4, 4, 2, 2.), Tile(4, 4, 4, 2, 2, 1.))
-else:
-    TILES = (Tile(128, 128, 8, 8, 8, .8), Tile(64, 64, 8, 8, 4, .65), Tile(32, 32, 32, 4, 2, .35))
+REAL_TILES = (Tile(128, 64, 8, 8, 8, .6), Tile(64, 64, 8, 8, 4, .5), Tile(32, 32, 32, 4, 2, .3))
+TILES = (Tile(8, 8, 4, 4, 2, 2.), Tile(4, 4, 4, 2, 2, 1.)) if SIMULATED else REAL_TILES
+LANES_Y, LANES_X = (2, 2) if SIMULATED else (4, 8)  # threads of a warp: rows and columns of neighbours
 
 
 def nn(recorder, X, W, Y, M, K, N, *, biases=(), act=c.LINEAR, taps=None, rows=None, limit=None):
@@ -183,13 +180,13 @@ def _vectors(dtype, tile):
 
 @device
 def begin_along(extent, depth, threads, gather):
-    """`lines` become the matrix's rows of which a thread copies elements, where they run along the sum."""
+    """`lines` become the beginnings of the matrix's rows of which a thread copies elements, where they run along the sum."""
     count, stride = extent * depth // threads, threads // depth
 
     def function(lines, thread, first, n, place, taps, ints, rows_at):
         for s in range(count):
             line = min(first + thread // depth + s * stride, n - 1)  # what rows behind the last one give is not written
-            lines[s] = ints[np.uint64(rows_at + line)] if gather else line
+            lines[s] = place[1] * (ints[np.uint64(rows_at + line)] if gather else line)
     return function
 
 
@@ -204,13 +201,12 @@ def fetch_along(dtype, extent, depth, threads, tapped, clipped):
         if tapped:
             tap = np.int64(np.uint32(q) // np.uint32(taps[0]))
             k, move = q - tap * taps[0], tap * taps[2] + taps[1]
-        at = place[0] + k + (place[3] if k >= place[2] else 0)
+        at, move, end = place[0] + k + (place[3] if k >= place[2] else 0), move * place[1], taps[3] * place[1]
         for s in range(count):
-            line = lines[s] + move
-            inside = q < stop
+            line, inside = lines[s] + move, q < stop
             if clipped:
-                inside = inside and line >= 0 and line < taps[3]
-            values[s] = array[np.uint64(at + line * place[1])] if inside else zero
+                inside = inside and line >= 0 and line < end
+            values[s] = array[np.uint64(at + line)] if inside else zero
     return function
 
 
@@ -243,15 +239,17 @@ def fetch_across(dtype, extent, depth, threads, gather, clipped):
     count, stride, zero = extent * depth // threads, threads // extent, dtype(0)
 
     def function(values, lines, thread, array, place, first, stop, taps, ints, rows_at):
+        q = first + thread // extent
+        at, step = lines[0] + (q + lines[1]) * place[1], stride * place[1]
         for s in range(count):
-            line = first + thread // extent + s * stride
-            inside = line < stop
-            if gather and inside:
-                line = np.int64(ints[np.uint64(rows_at + line)])
-            line += lines[1]
+            inside = q + s * stride < stop
             if clipped:
+                line = q + s * stride + lines[1]
                 inside = inside and line >= 0 and line < taps[3]
-            values[s] = array[np.uint64(lines[0] + line * place[1])] if inside else zero
+            if gather:
+                values[s] = array[np.uint64(lines[0] + ints[np.uint64(rows_at + q + s * stride)] * place[1])] if inside else zero
+            else:
+                values[s] = array[np.uint64(at + s * step)] if inside else zero
     return function
 
 
@@ -297,26 +295,33 @@ def copier(n):
     return copy if SIMULATED else cuda.extending.intrinsic(make)
 
 
-@device
-def multiply(dtype, tile):
+@large_device
+def multiply(dtype, tile, depth):
     """Adds the product of two tiles in shared memory to a thread's sums, see `_vectors`."""
-    height, width, depth = tile.height, tile.width, tile.depth
+    height, width = tile.height, tile.width
     vector_y, vector_x = _vectors(dtype, tile)
     copy_y, copy_x = copier(vector_y), copier(vector_x)
     row_a, row_b = _padded(dtype, tile.rows), _padded(dtype, tile.cols)
 
-    def function(sums, a, b, at_a, at_b):
+    def once(sums, a, b, at_a, at_b):
         left = cuda.local.array(height, dtype)
         right = cuda.local.array(width, dtype)
-        for q in range(depth):
-            for i in range(0, height, vector_y):
-                copy_y(left, i, a, np.uint64(at_a + q * row_a + i * LANES_Y))
-            for j in range(0, width, vector_x):
-                copy_x(right, j, b, np.uint64(at_b + q * row_b + j * LANES_X))
-            for i in range(height):
-                for j in range(width):
-                    sums[i * width + j] = cuda.fma(left[i], right[j], sums[i * width + j])
-    return function
+        for i in range(0, height, vector_y):
+            copy_y(left, i, a, np.uint64(at_a + i * LANES_Y))
+        for j in range(0, width, vector_x):
+            copy_x(right, j, b, np.uint64(at_b + j * LANES_X))
+        for i in range(height):
+            for j in range(width):
+                sums[i * width + j] = cuda.fma(left[i], right[j], sums[i * width + j])
+
+    if depth == 1:
+        return once
+    half, next_a, next_b = multiply(dtype, tile, depth // 2), depth // 2 * row_a, depth // 2 * row_b
+
+    def twice(sums, a, b, at_a, at_b):  # the compiler would not unroll a loop of this size
+        half(sums, a, b, at_a, at_b)
+        half(sums, a, b, at_a + next_a, at_b + next_b)
+    return twice
 
 
 @device
@@ -391,7 +396,7 @@ def product(dtype, tile, form, reads, writes):
     across = cols // (LANES_X * width)  # warps beside each other
     lanes = LANES_X * LANES_Y
     (begin_a, fetch_a, put_a), (begin_b, fetch_b, put_b) = factors(dtype, tile, form, tapped, gather)
-    sum_up, finish = multiply(dtype, tile), write(dtype, tile, n_biases, act, add)
+    sum_up, finish = multiply(dtype, tile, depth), write(dtype, tile, n_biases, act, add)
     add_up = add_columns(dtype, cols, threads)
     in_parts, zero = form == "tn", dtype(0)
 
@@ -425,12 +430,12 @@ def product(dtype, tile, form, reads, writes):
         warp, lane = thread // lanes, thread % lanes
         row = warp // across * (LANES_Y * height) + lane // LANES_X * vector_y
         col = warp % across * (LANES_X * width) + lane % LANES_X * vector_x
-        half = np.int64(0)
+        from_a, from_b = np.int64(0), np.int64(0)
         fetch_a(next_a, lines_a, thread, a, a_place, first, Q, taps, ints, marks[0])
         fetch_b(next_b, lines_b, thread, b, b_place, first, Q, (taps[0], 0, J, 0), ints, marks[0])
         while first < Q:
-            put_a(tile_a, half * half_a, next_a, thread)
-            put_b(tile_b, half * half_b, next_b, thread)
+            put_a(tile_a, from_a, next_a, thread)
+            put_b(tile_b, from_b, next_b, thread)
             if in_parts:
                 for s in range(count_b):
                     total += next_b[s]
@@ -439,8 +444,8 @@ def product(dtype, tile, form, reads, writes):
             if first < Q:
                 fetch_a(next_a, lines_a, thread, a, a_place, first, Q, taps, ints, marks[0])
                 fetch_b(next_b, lines_b, thread, b, b_place, first, Q, (taps[0], 0, J, 0), ints, marks[0])
-            sum_up(sums, tile_a, tile_b, half * half_a + row, half * half_b + col)
-            half = 1 - half
+            sum_up(sums, tile_a, tile_b, from_a + row, from_b + col)
+            from_a, from_b = half_a - from_a, half_b - from_b
         finish(sums, i + row, j + col, n_rows, J, out, (at_out, place[1], place[2], place[3]), b, biases)
         if in_parts and i == 0:
             add_up(total, thread, j, J, out, at_out + I * J)
