@@ -14,6 +14,7 @@ import pkgutil
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ["NUMBA_ENABLE_CUDASIM"] = "0"
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
@@ -32,7 +33,9 @@ def compile_kernel(kernel, args, block) -> dict:
     """What the compiler says of a launch: registers, stack, spills and shared memory; instructions on float64 values."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
     from numba import cuda
+    from numba.cuda import dispatcher
 
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CC)  # device functions that NVVM inlines ask
     options = {name: kernel.targetoptions[name] for name in OPTIONS if kernel.targetoptions.get(name)}
     ptx, _ = cuda.compile(kernel.py_func, signature(args), cc=CC, device=False, abi="numba", output="ptx", **options)
     # as at a launch: nobody tells the compiler how many threads there will be but the kernel's own options

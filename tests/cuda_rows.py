@@ -52,15 +52,20 @@ def make_memory(row, sizes, B, dtype, seed=0):
     return c.Scratch(mem, np.full(sizes[1] * B, -7, np.int32), mask)
 
 
-def run_rows(row, rate, memory, B, backward=(False, True)):
-    """Runs the row forward, then backward, on both backends; returns (mem, indices, mask) of the card and of NumPy."""
+def run_rows(row, rate, memory, B, backward=(False, True), theta=None):
+    """Runs the row forward, then backward, on both backends; returns (mem, indices, mask) of the card and of NumPy.
+
+    With parameters `theta`, their gradients lie behind mem.
+    """
     dtype = memory.mem.dtype.type
     samples = np.random.default_rng(1).permutation(3 * B)[:B]
     plan = c.Plan(row[None], np.array([rate]), np.ones(1), np.zeros((2, 2), np.int64))
     data = c.Data(*[np.zeros(1, dtype)] * 8)
     expected = c.Scratch(*(array.copy() for array in memory))
-    params = c.Params(np.zeros(1, dtype), np.zeros(1, dtype), np.zeros((1, 1), dtype))
+    theta = np.zeros(0, dtype) if theta is None else theta
+    params = c.Params(theta, np.zeros(1, dtype), np.zeros((1, theta.size), dtype))
     chunk = executor.Chunk(0, plan, data, c.Batch(samples, B, KEY), params, expected, None)
+    chunk.grads = params.grads[0]
     scratch = CARD.scratch(*(array.size for array in memory), dtype)
     for there, array in zip(scratch, memory):
         CARD.put(array, there)
@@ -78,16 +83,22 @@ def run_rows(row, rate, memory, B, backward=(False, True)):
     found = c.Scratch(*(np.empty_like(array) for array in memory))
     for there, array in zip(scratch, found):
         CARD.get(there, array)
-    return found, expected
+    grads = np.zeros_like(theta)
+    CARD.get(recorder.grads, grads)
+    return tuple(each._replace(mem=np.append(each.mem, values)) for each, values in ((found, grads), (expected, chunk.grads)))
 
 
-def compare(row, sizes, B, dtype, rate=0.0, seed=0, memory=None):
+def compare(row, sizes, B, dtype, rate=0.0, seed=0, memory=None, n_params=0):
     """Asserts that the card's memory is NumPy's, whatever the order of threads, and without races; returns the card's."""
     memory = make_memory(row, sizes, B, dtype, seed) if memory is None else memory
+    theta = np.random.default_rng(seed + 1).normal(size=n_params).astype(dtype)
     both = []
     for order in (cudasim.FIRST_TO_LAST, cudasim.LAST_TO_FIRST):
         with cudasim.checked(order):
-            found, expected = run_rows(row, rate, memory, B)
+            found, expected = run_rows(row, rate, memory, B, theta=theta)
+        if n_params and row[c.ACT] != c.LINEAR:  # DY has become the gradient before the activation
+            at, size = row[c.DY] * B, row[c.T_OUT] * row[c.F_OUT] * row[c.REPEAT] * B
+            found.mem[at:at + size] = expected.mem[at:at + size]
         tolerance = TOLERANCE[dtype]
         np.testing.assert_allclose(found.mem, expected.mem, rtol=tolerance, atol=tolerance)
         np.testing.assert_array_equal(found.indices, expected.indices)

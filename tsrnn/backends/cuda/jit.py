@@ -69,6 +69,17 @@ def device(make):
     return functools.update_wrapper(member, make)
 
 
+def large_device(make):
+    """The same for large functions: NVVM puts them in place, as Numba would take minutes."""
+    options = {} if SIMULATED else {"forceinline": True}
+
+    @functools.cache
+    def member(*numbers):
+        return cuda.jit(make(*numbers), device=True, **options)
+
+    return functools.update_wrapper(member, make)
+
+
 def compiler_lock():
     """Numba's own: nobody compiles or loads a kernel while one holds it."""
     from numba.cuda.core.compiler_lock import global_compiler_lock
