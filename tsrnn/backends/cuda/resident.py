@@ -53,26 +53,24 @@ def load(dtype, tile, element):
 
     Its arguments are ``(source, k, o)``, o being the output's number; `source` is a tuple of the caller's.
     """
-    threads, lanes, outputs, vector, kept = tile.threads, tile.lanes, tile.outputs, tile.vector, tile.kept
+    threads, lanes, outputs, _, vector, pieces, kept, _ = tile
 
     def piece(i):
         def to_registers(args):
-            weights, shared, spare, lane, thread, source = args
+            weights, lane, source = args
             for j in range(vector):
                 for o in range(outputs):
                     weights[(i * vector + j) * outputs + o] = element(source, (i * lanes + lane) * vector + j, o)
-
-        def to_shared(args):
-            weights, shared, spare, lane, thread, source = args
-            for j in range(vector):
-                for o in range(outputs):
-                    at = spare + (((i - kept) * outputs + o) * threads + thread) * vector + j
-                    shared[at] = element(source, (i * lanes + lane) * vector + j, o)
-        return cuda.jit(to_registers if i < kept else to_shared, device=True, inline="always")
-    pieces = unrolled(tile.pieces, piece)
+        return cuda.jit(to_registers, device=True, inline="always")
+    keep = unrolled(kept, piece)
 
     def function(weights, shared, spare, lane, thread, source):
-        pieces((weights, shared, spare, lane, thread, source))
+        keep((weights, lane, source))
+        for i in range(kept, pieces):
+            for o in range(outputs):
+                for j in range(vector):
+                    at = spare + (((i - kept) * outputs + o) * threads + thread) * vector + j
+                    shared[index(at)] = element(source, (i * lanes + lane) * vector + j, o)
     return function
 
 
