@@ -110,21 +110,14 @@ def _kernel_cache():
 
 def _gpu():
     try:
-<<<<<<< HEAD
         from tsrnn.device import why_not
 
         if why_not():
             return {"CUDA": f"not usable: {why_not()}"}
-        from numba import cuda
-
-=======
         from numba import config, cuda
 
         if config.ENABLE_CUDASIM:
             return {"CUDA": "simulated, because NUMBA_ENABLE_CUDASIM is set"}
-        if not cuda.is_available():
-            return {"CUDA": "no usable NVIDIA GPU"}
->>>>>>> s12-int
         device = cuda.get_current_device()
         name = device.name.decode() if isinstance(device.name, bytes) else device.name
         free, total = cuda.current_context().get_memory_info()

@@ -1,45 +1,49 @@
-"""What the cells are made of, and where their gates lie."""
+"""What the cells are made of."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tsrnn.backends import contract as c
-from tsrnn.backends.cuda.activations import exp, tanh
+from tsrnn.backends.cuda.activations import exp
 from tsrnn.backends.cuda.jit import SIMULATED, cuda, device
 
 if SIMULATED:
     fast_exp, fast_divide = np.exp, np.divide
-else:  # one instruction and a few for the range: 2 ulp
+else:  # an instruction each, and a few for the range: 2 ulp
     fast_exp, fast_divide = cuda.libdevice.fast_expf, cuda.libdevice.fast_fdividef
 
 
 @device
-def sigmoid(dtype):
-    """1 / (1 + e^-x), to 1e-7 in float32."""
-    one = dtype(1)
+def curve(dtype):
+    """tanh or sigmoid, whichever a lane needs: 1 - 2 / (1 + e^2x) or 1 / (1 + e^-x), to 3e-7 (absolute) in float32.
 
-    def function(x):  # e^-x is infinite below -88 (float32), and 1 / inf is 0
-        return one / (one + exp(-x))
+    Where e^ is infinite the quotient is 0; NaN stays NaN.
+    """
+    one, two = dtype(1), dtype(2)
 
-    def fast(x):
-        return fast_divide(one, one + fast_exp(-x))
+    def function(x, is_tanh):
+        quotient = (-two if is_tanh else one) / (one + exp(two * x if is_tanh else -x))
+        return one + quotient if is_tanh else quotient
+
+    def fast(x, is_tanh):
+        quotient = fast_divide(-two if is_tanh else one, one + fast_exp(two * x if is_tanh else -x))
+        return one + quotient if is_tanh else quotient
     return fast if dtype is np.float32 else function
 
 
 @device
-def tangent(dtype):
-    """tanh, to 3e-7 (absolute) in float32."""
-    one, two = dtype(1), dtype(2)
+def sigmoid(dtype):
+    either = curve(dtype)
 
     def function(x):
-        return tanh(x)
-
-    def fast(x):
-        return one - fast_divide(two, fast_exp(two * x) + one)
-    return fast if dtype is np.float32 else function
+        return either(x, False)
+    return function
 
 
-def x_slot(cell: c.Cell, gate: int) -> int:
-    """The slot of WORK that holds the x part of a gate."""
-    return gate if gate < cell.shared else cell.gates + gate - cell.shared
+@device
+def tangent(dtype):
+    either = curve(dtype)
+
+    def function(x):
+        return either(x, True)
+    return function

@@ -22,6 +22,8 @@ SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # multiprocessor, simulated ones are small because a thread is simulated by thousands of Python steps.
 THREADS = 4 if SIMULATED else 256
 families: list[str] = []  # names of all families of kernels of the modules imported so far: module and function
+# Indices in hot loops: Numba looks whether a signed one is negative, and that costs about as much as the access.
+index = np.uint64
 REMEDY = 'use device="cpu", or device="auto" for whichever is there'
 
 
@@ -67,6 +69,22 @@ def device(make):
         return cuda.jit(make(*numbers), device=True, inline="always")
 
     return functools.update_wrapper(member, make)
+
+
+def unrolled(n: int, make):
+    """A device function that does make(0), ..., make(n - 1) with its one argument, a tuple: a loop that is unrolled for certain.
+
+    What a loop does to registers must not depend on what a compiler thinks of its length.
+    """
+    if n == 1:
+        return make(0)
+    half = n // 2
+    first, rest = unrolled(half, make), unrolled(n - half, lambda i: make(half + i))
+
+    def function(args):
+        first(args)
+        rest(args)
+    return cuda.jit(function, device=True, inline="always")
 
 
 def large_device(make):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tsrnn.backends.cuda.cells import sigmoid, tangent
-from tsrnn.backends.cuda.jit import device
+from tsrnn.backends.cuda.cells import curve, sigmoid, tangent
+from tsrnn.backends.cuda.jit import cuda, device
+from tsrnn.backends.cuda.resident import ALL
 
 
 @device
@@ -19,6 +20,24 @@ def forward(dtype, act):
         c = f * state[1] + i * g
         state[0], state[1] = o * tanh(c), c
         gates[0], gates[1], gates[2], gates[3] = i, f, g, o
+    return function
+
+
+@device
+def forward_by_gate(dtype, act):
+    """The same by four lanes: each has one gate's parts in x[0] and a[0], and keeps it in gates[0]."""
+    activate, tanh = curve(dtype), tangent(dtype)
+
+    def function(x, a, state, gates):
+        lane = cuda.threadIdx.x & 31
+        first = lane & 28
+        gates[0] = activate(x[0] + a[0], lane & 3 == 2)
+        i = cuda.shfl_sync(ALL, gates[0], first)
+        f = cuda.shfl_sync(ALL, gates[0], first + 1)
+        g = cuda.shfl_sync(ALL, gates[0], first + 2)
+        o = cuda.shfl_sync(ALL, gates[0], first + 3)
+        c = f * state[1] + i * g
+        state[0], state[1] = o * tanh(c), c
     return function
 
 

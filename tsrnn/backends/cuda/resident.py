@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tsrnn.backends.cuda.jit import cuda, device
+from tsrnn.backends.cuda.jit import cuda, device, index, unrolled
 
 ALL = 0xFFFFFFFF
 REGISTERS = 65536       # of a multiprocessor
@@ -48,46 +48,59 @@ def make_tile(dtype, threads, lanes, outputs, inner, rows) -> Tile:
 
 
 @device
-def element(tile):
-    """Which element of a vector the thread multiplies j-th in its i-th piece."""
-    lanes, vector = tile.lanes, tile.vector
+def load(dtype, tile, element):
+    """Fetches the matrix: `element` (a device function) gives what the thread multiplies the k-th elements of vectors with.
 
-    def function(i, j, lane):
-        return (i * lanes + lane) * vector + j
-    return function
+    Its arguments are ``(source, k, o)``, o being the output's number; `source` is a tuple of the caller's.
+    """
+    threads, lanes, outputs, _, vector, pieces, kept, _ = tile
 
+    def piece(i):
+        def to_registers(args):
+            weights, lane, source = args
+            for j in range(vector):
+                for o in range(outputs):
+                    weights[(i * vector + j) * outputs + o] = element(source, (i * lanes + lane) * vector + j, o)
+        return cuda.jit(to_registers, device=True, inline="always")
+    keep = unrolled(kept, piece)
 
-@device
-def put(tile):
-    """Puts an element of the matrix, the o-th output's, where `multiply` looks for it."""
-    outputs, vector, kept, threads = tile.outputs, tile.vector, tile.kept, tile.threads
-
-    def function(weights, shared, spare, thread, i, j, o, value):
-        if i < kept:
-            weights[(i * vector + j) * outputs + o] = value
-        else:
-            shared[spare + (((i - kept) * outputs + o) * threads + thread) * vector + j] = value
+    def function(weights, shared, spare, lane, thread, source):
+        keep((weights, lane, source))
+        for i in range(kept, pieces):
+            for o in range(outputs):
+                for j in range(vector):
+                    at = spare + (((i - kept) * outputs + o) * threads + thread) * vector + j
+                    shared[index(at)] = element(source, (i * lanes + lane) * vector + j, o)
     return function
 
 
 @device
 def multiply(tile):
     """Adds the thread's share to sums[r * outputs + o]; the vectors begin at shared[vectors]."""
-    threads, lanes, outputs, inner, vector, pieces, kept, rows = tile
+    threads, lanes, outputs, inner, vector, _, kept, rows = tile
 
-    def function(sums, weights, shared, spare, vectors, lane, thread):
-        for i in range(kept):
+    def piece(i):
+        def from_registers(args):
+            sums, weights, shared, spare, vectors, lane, thread = args
             for j in range(vector):
                 for r in range(rows):
-                    x = shared[vectors + r * inner + (i * lanes + lane) * vector + j]
+                    x = shared[index(vectors + r * inner + (i * lanes + lane) * vector + j)]
                     for o in range(outputs):
                         sums[r * outputs + o] += weights[(i * vector + j) * outputs + o] * x
-        for i in range(pieces - kept):
+
+        def from_shared(args):
+            sums, weights, shared, spare, vectors, lane, thread = args
             for j in range(vector):
                 for r in range(rows):
-                    x = shared[vectors + r * inner + ((i + kept) * lanes + lane) * vector + j]
+                    x = shared[index(vectors + r * inner + (i * lanes + lane) * vector + j)]
                     for o in range(outputs):
-                        sums[r * outputs + o] += shared[spare + ((i * outputs + o) * threads + thread) * vector + j] * x
+                        at = spare + (((i - kept) * outputs + o) * threads + thread) * vector + j
+                        sums[r * outputs + o] += shared[index(at)] * x
+        return cuda.jit(from_registers if i < kept else from_shared, device=True, inline="always")
+    pieces = unrolled(tile.pieces, piece)
+
+    def function(sums, weights, shared, spare, vectors, lane, thread):
+        pieces((sums, weights, shared, spare, vectors, lane, thread))
     return function
 
 
@@ -121,6 +134,17 @@ def share_rows(rows, outputs):
     """
     first = halve(rows * outputs) if rows == 4 else whole(rows * outputs)
     second = halve(min(rows, 2) * outputs) if rows > 1 else whole(outputs)
+
+    def function(sums, lane, low):
+        first(sums, lane, 2 * low)
+        second(sums, lane, low)
+    return function
+
+
+@device
+def share_outputs():
+    """Adds four lanes' sums of four outputs: each lane has that of its own number, in sums[0]."""
+    first, second = halve(4), halve(2)
 
     def function(sums, lane, low):
         first(sums, lane, 2 * low)

@@ -13,14 +13,13 @@ import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda import gru, lstm, rnn
-from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family
-from tsrnn.backends.cuda.resident import element, halve, make_tile, multiply, put, share_rows
+from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family, index
+from tsrnn.backends.cuda.resident import halve, load, make_tile, multiply, share_outputs, share_rows
 
 CELLS = MappingProxyType({c.LSTM: lstm, c.GRU: gru, c.RNN: rnn})
 SIZES = (4, 8) if SIMULATED else (8, 16, 32, 48, 64, 96, 128)  # to which the units are filled up
 LARGEST = {np.float32: SIZES[-1], np.float64: min(SIZES[-1], 64)}
 AHEAD = 8  # loads under way where steps are nothing but padding
-index = np.uint64  # of an array: Numba looks whether a signed one is negative, and that costs as much as the access
 
 
 def forward_tile(dtype, code, size, R):
@@ -78,26 +77,24 @@ def row_of_x(tokens):
         return position
 
     def number(indices, numbers, position):
-        return np.int64(indices[index(numbers + position)])
+        return indices[index(numbers + position)]
     return number if tokens else position_
 
 
 @device
-def load_x(code):
-    """The x parts of a unit's gates."""
-    cell = c.CELLS[code]
-    n, shared = cell.gates, cell.shared
+def load_x(code, n):
+    """The x parts of n gates of a unit."""
+    shared, behind = c.CELLS[code].shared, c.CELLS[code].gates - c.CELLS[code].shared
 
     def function(x, mem, at, H):
         for g in range(n):
-            x[g] = mem[index(at + (g if g < shared else n + g - shared) * H)]
+            x[g] = mem[index(at + (g if g < shared else g + behind) * H)]
     return function
 
 
 @device
-def load_slots(code):
-    """All that forward has kept of a unit's gates."""
-    n = c.CELLS[code].slots
+def load_slots(n):
+    """What forward has kept of a unit's gates."""
 
     def function(gates, mem, at, H):
         for s in range(n):
@@ -106,9 +103,7 @@ def load_slots(code):
 
 
 @device
-def store_slots(code):
-    n = c.CELLS[code].slots
-
+def store_slots(n):
     def function(gates, mem, at, H):
         for s in range(n):
             mem[index(at + s * H)] = gates[s]
@@ -129,21 +124,23 @@ def store_state(code):
 
 @device
 def hold_state(code, dropped):
-    """Steps [first, stop) in which nothing is real: the state stays what it is."""
+    """Steps [first, stop) in which nothing is real: the state of row b stays what it is."""
     store = store_state(code)
 
-    def function(state, entered, mem, first, stop, n_rows, H, h, ld, c, drop):
+    def function(state, factor, mem, first, stop, n_rows, b, H, h, ld, c, drop):
         for t in range(first, stop):
-            store(state, mem, h + (t + 1) * n_rows * ld, c + (t + 1) * n_rows * H)
+            now = (t + 1) * n_rows + b
+            store(state, mem, h + now * ld, c + now * H)
             if dropped:
-                mem[index(drop + t * n_rows * H)] = entered
+                mem[index(drop + (t * n_rows + b) * H)] = state[0] * factor
     return function
 
 
 @device
 def hold_gradient(dtype, code, sequence):
     """Backward the same: no gate has a gradient, and that of the state gets what comes from the outputs."""
-    zero, store, n = dtype(0), store_slots(code), c.CELLS[code].slots
+    zero, n = dtype(0), c.CELLS[code].slots
+    store = store_slots(n)
 
     def function(d, gates, mem, here, first, stop, n_rows, H, work, dy, ld):
         some = cuda.local.array(AHEAD, dtype)
@@ -162,87 +159,81 @@ def hold_gradient(dtype, code, sequence):
 
 
 @device
-def load_recurrent(dtype, tile):
-    """W_hh, a unit's gates to its four lanes."""
-    place, which = put(tile), element(tile)
-    zero, gates, vector, pieces = dtype(0), tile.outputs, tile.vector, tile.pieces
+def weight(dtype, n_gates):
+    """W_hh: from the k-th unit to gate o of the thread's unit."""
+    zero = dtype(0)
 
-    def function(weights, shared, spare, theta, w, H, unit, lane, thread):
-        for i in range(pieces):
-            for j in range(vector):
-                k = which(i, j, lane)
-                for g in range(gates):
-                    value = zero
-                    if k < H and unit < H:
-                        value = theta[index(w + (k * gates + g) * H + unit)]
-                    place(weights, shared, spare, thread, i, j, g, value)
+    def function(source, k, o):
+        theta, w, H, unit = source
+        value = theta[index(w + (min(k, H - 1) * n_gates + o) * H + min(unit, H - 1))]
+        return value if k < H and unit < H else zero
     return function
 
 
 @device
-def load_transposed(dtype, tile, n_gates, size):
-    """W_hh transposed: four units' columns to the sixteen lanes of their group."""
-    place, which = put(tile), element(tile)
-    zero, vector, pieces = dtype(0), tile.vector, tile.pieces
+def transposed_weight(dtype, n_gates, size):
+    """W_hh: from the o-th of the group's four units to the k-th gate."""
+    zero = dtype(0)
 
-    def function(weights, shared, spare, theta, w, H, first, lane, thread):
-        for i in range(pieces):
-            for j in range(vector):
-                k = which(i, j, lane)
-                gate, unit = k // size, k % size
-                for o in range(4):
-                    value = zero
-                    if unit < H and gate < n_gates and first + o < H:
-                        value = theta[index(w + ((first + o) * n_gates + gate) * H + unit)]
-                    place(weights, shared, spare, thread, i, j, o, value)
+    def function(source, k, o):
+        theta, w, H, first = source
+        gate, unit, target = k // size, k % size, first + o
+        value = theta[index(w + (min(target, H - 1) * n_gates + min(gate, n_gates - 1)) * H + min(unit, H - 1))]
+        return value if gate < n_gates and unit < H and target < H else zero
     return function
+
+
+def is_by_gate(code, R):
+    """Whether four lanes share the gates of one row, in place of doing the same four times."""
+    return code == c.LSTM and R == 1
 
 
 @device
 def forward_steps(dtype, code, act, tile, masked, dropped, tokens):
-    """The time loop over `n` steps from `position` on; x parts of its first step lie in `ahead`."""
-    body, G, S, has_c = CELLS[code].forward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots, c.CELLS[code].has_cell_state
-    real_at, row_of, load, store, store_gates = is_real(masked), row_of_x(tokens), load_x(code), store_state(code), store_slots(code)
-    R, size, product, add_up, zero = tile.rows, tile.inner, multiply(tile), share_rows(tile.rows, G), dtype(0)
-    width, n_sums = R * size, R * G
+    """The time loop over `n` steps from `position` on: rows of positions, `u` the thread's column among them."""
+    cell, R, size, by_gate = c.CELLS[code], tile.rows, tile.inner, is_by_gate(code, tile.rows)
+    body = (lstm.forward_by_gate if by_gate else CELLS[code].forward)(dtype, act)
+    G, S = (1, 1) if by_gate else (cell.gates, cell.slots)  # that are the thread's own
+    load_own, store_gates, store = load_x(code, G), store_slots(S), store_state(code)
+    product, add_up = multiply(tile), share_outputs() if by_gate else share_rows(R, G)
+    real_at, row_of, width, n_sums, zero = is_real(masked), row_of_x(tokens), R * size, R * cell.gates, dtype(0)
 
-    def function(mem, mask, indices, shared, weights, bias, state, factor, here, u, n, position, stride, n_rows, H, real, work,
-                 source, ld_source, numbers, h, ld, c, drop):
+    def function(mem, mask, indices, shared, weights, bias, state, factor, here, n, position, stride, n_rows, H, real, work,
+                 gates_width, source, ld_source, numbers, h, ld, c, drop):
         thread = np.int64(cuda.threadIdx.x)
-        unit, lane, own = thread >> 2, thread & 3, (thread & (R - 1)) * size + (thread >> 2)
+        lane, own = thread & 3, (thread & (R - 1)) * size + (thread >> 2)
+        keeps = (thread >> 2) < H if by_gate else here
         sums, gates = cuda.local.array(n_sums, dtype), cuda.local.array(S, dtype)
         x, ahead = cuda.local.array(G, dtype), cuda.local.array(G, dtype)
-        load(ahead, mem, source + row_of(indices, numbers, position) * ld_source + u, H)
+        load_own(ahead, mem, source + row_of(indices, numbers, position) * ld_source, H)
         real_ahead = real_at(mask, real + position)
-        after = position + (stride if n > 1 else 0)
-        next_row = row_of(indices, numbers, after)
-        if lane < R:
-            shared[own] = state[0] * factor if unit < H else zero
-        cuda.syncthreads()
+        next_row = row_of(indices, numbers, np.int32(position + (stride if n > 1 else 0)))
         for s in range(n):
+            buffer, is_real_ = (s & 1) * width, real_ahead
             for g in range(G):
                 x[g] = ahead[g]
-            is_here, buffer = here and real_ahead, (s & 1) * width
-            beyond = after + (stride if s + 2 < n else 0)
             if s + 1 < n:
-                load(ahead, mem, source + next_row * ld_source + u, H)
-                real_ahead, next_row = real_at(mask, real + after), row_of(indices, numbers, beyond)
+                load_own(ahead, mem, source + next_row * ld_source, H)
+                real_ahead = real_at(mask, real + position + stride)
+                next_row = row_of(indices, numbers, np.int32(position + (2 * stride if s + 2 < n else stride)))
             if dropped and here:
                 mem[index(drop + position * H)] = state[0] * factor
-            for r in range(R):
-                for g in range(G):
-                    sums[r * G + g] = bias[g]
+            for i in range(n_sums):
+                sums[i] = zero
             product(sums, weights, shared, 2 * width, buffer, lane, thread)
             add_up(sums, lane, 1)
-            if is_here:
+            if is_real_ and (by_gate or here):
+                for g in range(G):
+                    sums[g] += bias[g]
                 body(x, sums, state, gates)
-                store_gates(gates, mem, work + position * S * H, H)
+                if keeps:
+                    store_gates(gates, mem, work + position * gates_width, H)
             if here:
-                store(state, mem, h + (position + n_rows) * ld, c + (position + n_rows) * H)
-            if here:
-                shared[width - buffer + own] = state[0] * factor
+                now = np.int32(position + n_rows)
+                store(state, mem, h + now * ld, c + now * H)
+                shared[index(width - buffer + own)] = state[0] * factor
             cuda.syncthreads()
-            position, after = after, beyond
+            position = np.int32(position + stride)
     return function
 
 
@@ -251,28 +242,27 @@ def forward(dtype, code, act, size, R, masked, dropped, tokens):
     """States and gates of all steps; `source`, `ld_source`: x parts, a row a position or a token."""
     G, has_c, tile = c.CELLS[code].gates, c.CELLS[code].has_cell_state, forward_tile(dtype, code, size, R)
     n_weights, spare, zero, one = tile.kept * tile.vector * G, 2 * R * size, dtype(0), dtype(1)
-    bounds_of, load_weights, store = real_steps(masked, R), load_recurrent(dtype, tile), store_state(code)
+    bounds_of, load_weights, store = real_steps(masked, R), load(dtype, tile, weight(dtype, G)), store_state(code)
     hold, loop = hold_state(code, dropped), forward_steps(dtype, code, act, tile, masked, dropped, tokens)
+    S, by_gate = c.CELLS[code].slots, is_by_gate(code, R)
 
     def kernel(mem, mask, indices, theta, T, n_rows, H, reverse, given, w, real, work, source, ld_source, numbers, h, ld, c,
                drop, y):
         shared = cuda.shared.array(0, dtype, alignment=16)
         bounds = cuda.shared.array(2, np.int64)
-        weights, bias = cuda.local.array(n_weights, dtype), cuda.local.array(G, dtype)
-        state = cuda.local.array(2, dtype)
+        weights, bias, state = cuda.local.array(n_weights, dtype), cuda.local.array(G, dtype), cuda.local.array(2, dtype)
         thread = np.int64(cuda.threadIdx.x)
         unit, lane = thread >> 2, thread & 3
         row = np.int64(cuda.blockIdx.x) * R + (thread & (R - 1))
         here = lane < R and unit < H and row < n_rows  # the others look on: they load what somebody here does
-        u, b = min(unit, H - 1), min(row, n_rows - 1)
-        load_weights(weights, shared, spare, theta, w, H, unit, lane, thread)
+        u, b, gate = min(unit, H - 1), min(row, n_rows - 1), lane if by_gate else 0
+        load_weights(weights, shared, spare, lane, thread, (theta, w, H, unit))
         for g in range(G):
-            bias[g] = theta[index(w + (H + 1) * G * H + g * H + u)] if lane == 0 else zero
+            bias[g] = theta[index(w + (H + 1) * G * H + (gate if by_gate else g) * H + u)]
         for i in range(thread, spare, cuda.blockDim.x):
             shared[i] = zero
         low, high = bounds_of(bounds, mask, real, T, n_rows)
-        h, c, drop = h + b * ld + u, c + b * H + u, drop + u
-        start = (T + 1) * n_rows if reverse else 0
+        h, c, drop, start = h + u, c + u, drop + u, ((T + 1) * n_rows if reverse else 0) + b
         state[0], state[1] = zero, zero
         if given:
             state[0] = mem[index(h + start * ld)]
@@ -282,15 +272,19 @@ def forward(dtype, code, act, size, R, masked, dropped, tokens):
             store(state, mem, h + start * ld, c + start * H)
         factor = mem[index(drop + (T * n_rows + b) * H)] if dropped else one
         if here:
-            hold(state, state[0] * factor, mem, high if reverse else 0, T if reverse else low, n_rows, H, h, ld, c, drop + b * H)
+            hold(state, factor, mem, high if reverse else 0, T if reverse else low, n_rows, b, H, h, ld, c, drop)
+        cuda.syncthreads()  # shared memory is clear
+        if here:
+            shared[(thread & (R - 1)) * size + unit] = state[0] * factor
         cuda.syncthreads()
         if low < high:
-            t = high - 1 if reverse else low
-            loop(mem, mask, indices, shared, weights, bias, state, factor, here, u, high - low, t * n_rows + b,
-                 -n_rows if reverse else n_rows, n_rows, H, real, work + u, source, ld_source, numbers,
-                 h - b * ld, ld, c - b * H, drop)
+            t, stride = (high - 1, -n_rows) if reverse else (low, n_rows)
+            at = u + gate * H
+            loop(mem, mask, indices, shared, weights, bias, state, factor, here, high - low, np.int32(t * n_rows + b),
+                 np.int32(stride), np.int32(n_rows), np.int32(H), real, work + at, np.int32(S * H), source + at,
+                 np.int32(ld_source), numbers, h, np.int32(ld), c, drop)
         if here:
-            hold(state, state[0] * factor, mem, 0 if reverse else high, low if reverse else T, n_rows, H, h, ld, c, drop + b * H)
+            hold(state, factor, mem, 0 if reverse else high, low if reverse else T, n_rows, b, H, h, ld, c, drop)
             if y >= 0:
                 mem[index(y + b * ld + u)] = state[0]
     return kernel, {"launch_bounds": tile.threads}
@@ -300,28 +294,28 @@ def forward(dtype, code, act, size, R, masked, dropped, tokens):
 def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
     """The time loop backwards; `old`, `ld_old`: states that the cell looks at, of the step at row + n_rows."""
     body, G, S = CELLS[code].backward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots
-    real_at, load, store, R, zero = is_real(masked), load_slots(code), store_slots(code), tile.rows, dtype(0)
+    real_at, fetch, store, R, zero = is_real(masked), load_slots(S), store_slots(S), tile.rows, dtype(0)
     product, add_rows, add_pairs, add_units, inner, n_sums = multiply(tile), share_rows(R, 4), halve(4), halve(2), tile.inner, 4 * R
     width = R * inner
 
-    def function(mem, mask, shared, weights, d, factor, here, n, position, stride, n_rows, H, real, work, old, ld_old, before_at,
-                 dy, ld):
+    def function(mem, mask, shared, weights, d, factor, here, n, position, stride, n_rows, H, real, work, gates_width, old,
+                 ld_old, before_at, dy, ld):
         thread = np.int64(cuda.threadIdx.x)
         lane, own = thread & 15, ((thread >> 2) & (R - 1)) * inner + (thread >> 4) * 4 + (thread & 3)
         sums, gates, ahead = cuda.local.array(n_sums, dtype), cuda.local.array(S, dtype), cuda.local.array(S, dtype)
-        load(ahead, mem, work + position * S * H, H)
-        later, before_ahead = mem[index(old + (position + n_rows) * ld_old)], mem[index(old + (position + before_at) * ld_old)]
+        fetch(ahead, mem, work + position * gates_width, H)
+        later, before_ahead = mem[index(old + np.int32(position + n_rows) * ld_old)], mem[index(old + np.int32(position + before_at) * ld_old)]
         dy_ahead, real_ahead = mem[index(dy + position * ld)] if sequence else zero, real_at(mask, real + position)
         cuda.syncthreads()
         for s in range(n):
-            after = position + (stride if s + 1 < n else 0)
+            after = np.int32(position + (stride if s + 1 < n else 0))
             for i in range(S):
                 gates[i] = ahead[i]
             before, is_real_, buffer = before_ahead, real_ahead, (s & 1) * width
             d[0] += dy_ahead
             if s + 1 < n:
-                load(ahead, mem, work + after * S * H, H)
-                before_ahead, real_ahead = mem[index(old + (after + before_at) * ld_old)], real_at(mask, real + after)
+                fetch(ahead, mem, work + after * gates_width, H)
+                before_ahead, real_ahead = mem[index(old + np.int32(after + before_at) * ld_old)], real_at(mask, real + after)
                 if sequence:
                     dy_ahead = mem[index(dy + after * ld)]
             if is_real_:
@@ -330,9 +324,9 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
                 for i in range(S):
                     gates[i] = zero
             if here:
-                store(gates, mem, work + position * S * H, H)
+                store(gates, mem, work + position * gates_width, H)
                 for g in range(G):
-                    shared[buffer + own + g * size] = gates[g]
+                    shared[index(buffer + own + g * size)] = gates[g]
             cuda.syncthreads()
             for i in range(n_sums):
                 sums[i] = zero
@@ -350,7 +344,7 @@ def backward(dtype, code, act, size, R, masked, dropped, sequence):
     """Gradients of the gates of all steps, over the gates, and of the initial state."""
     G, has_c, tile = c.CELLS[code].gates, c.CELLS[code].has_cell_state, backward_tile(dtype, code, size, R)
     S, n_weights, spare, zero, one = c.CELLS[code].slots, tile.kept * tile.vector * 4, 2 * R * tile.inner, dtype(0), dtype(1)
-    bounds_of, load_weights, hold = real_steps(masked, R), load_transposed(dtype, tile, G, size), hold_gradient(dtype, code, sequence)
+    bounds_of, load_weights, hold = real_steps(masked, R), load(dtype, tile, transposed_weight(dtype, G, size)), hold_gradient(dtype, code, sequence)
     loop = backward_steps(dtype, code, act, tile, size, masked, dropped, sequence)
 
     def kernel(mem, mask, theta, T, n_rows, H, reverse, w, real, work, old, ld_old, drop, dy, ld, dh, dc):
@@ -362,7 +356,7 @@ def backward(dtype, code, act, size, R, masked, dropped, sequence):
         row = np.int64(cuda.blockIdx.x) * R + (part & (R - 1))
         here = part < R and unit < H and row < n_rows
         u, b = min(unit, H - 1), min(row, n_rows - 1)
-        load_weights(weights, shared, spare, theta, w, H, unit - (thread & 3), thread & 15, thread)
+        load_weights(weights, shared, spare, thread & 15, thread, (theta, w, H, unit - (thread & 3)))
         for i in range(thread, spare, cuda.blockDim.x):
             shared[i] = zero
         low, high = bounds_of(bounds, mask, real, T, n_rows)
@@ -372,8 +366,9 @@ def backward(dtype, code, act, size, R, masked, dropped, sequence):
              dy + b * ld + u, ld)
         if low < high:
             t = low if reverse else high - 1
-            loop(mem, mask, shared, weights, d, factor, here, high - low, t * n_rows + b, n_rows if reverse else -n_rows,
-                 n_rows, H, real, work + u, old + u, ld_old, 2 * n_rows if reverse else 0, dy + u, ld)
+            loop(mem, mask, shared, weights, d, factor, here, high - low, np.int32(t * n_rows + b),
+                 np.int32(n_rows if reverse else -n_rows), np.int32(n_rows), H, real, work + u, np.int32(S * H), old + u,
+                 np.int32(ld_old), np.int32(2 * n_rows if reverse else 0), dy + u, np.int32(ld))
         hold(d, gates, mem, here, high if reverse else 0, T if reverse else low, n_rows, H, work + b * S * H + u,
              dy + b * ld + u, ld)
         if here:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family
-from tsrnn.backends.cuda.sequence import CELLS, index, is_real, load_slots, load_x, row_of_x, store_slots, store_state
+from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family, index
+from tsrnn.backends.cuda.sequence import CELLS, is_real, load_slots, load_x, row_of_x, store_slots, store_state
 
 
 class Block(NamedTuple):
@@ -114,7 +114,7 @@ def forward_step(dtype, code, act, masked, dropped, tokens):
     n_h, n_w, n_sums, apart = rows * depth // threads, depth * units * G // threads, height * G, rows // height
     fetch_h, put_h = fetch_rows(dtype, rows, depth, threads), put_rows(rows, depth, threads, stride)
     fetch_w, put_w = fetch_gates(dtype, G, units, depth, threads), put_gates(G, units, depth, threads)
-    product, load, store, store_gates = multiply_gates(dtype, block, G, stride), load_x(code), store_state(code), store_slots(code)
+    product, load, store, store_gates = multiply_gates(dtype, block, G, stride), load_x(code, G), store_state(code), store_slots(S)
     real_at, row_of, has_c, size_h, size_w = is_real(masked), row_of_x(tokens), c.CELLS[code].has_cell_state, rows * stride, depth * units * G
 
     def kernel(mem, mask, indices, theta, t, n_rows, H, before, now, w, real, work, source, ld_source, numbers, h, ld, c, drop,
@@ -202,7 +202,7 @@ def backward_step(dtype, code, act, masked, dropped, sequence, has_later, has_st
     n_x, n_w, apart, size_x, size_w = rows * depth // threads, units * depth // threads, rows // height, rows * stride, units * stride
     fetch_x, put_x = fetch_rows(dtype, rows, depth, threads), put_rows(rows, depth, threads, stride)
     fetch_w, put_w = fetch_rows(dtype, units, depth, threads), put_rows(units, depth, threads, stride)
-    product, add_up, load, store = multiply_rows(dtype, block, stride), add_parts(dtype, block), load_slots(code), store_slots(code)
+    product, add_up, load, store = multiply_rows(dtype, block, stride), add_parts(dtype, block), load_slots(S), store_slots(S)
     real_at, has_c, n_added = is_real(masked), c.CELLS[code].has_cell_state, height * threads
 
     def kernel(mem, mask, theta, t, later, n_rows, H, w, real, work, old, ld_old, before, factors, dy, ld, dh, dc):
