@@ -90,7 +90,7 @@ def lstm_step(mem, places, H):
 
 
 def in_a_cell(x):
-    """Sigmoid and tanh of `x` as cells take them: whole vectors, the last one masked, reciprocals of the processor's own."""
+    """Sigmoid and tanh of `x` as cells take them: whole vectors, the last one masked."""
     H = x.size
     gates, x_part, h_part, h_before, h_now, c_before, c_now = (k * H for k in (0, 4, 8, 12, 13, 14, 15))
     mem = np.zeros(16 * H, x.dtype)
