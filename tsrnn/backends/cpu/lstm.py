@@ -7,15 +7,14 @@ from tsrnn.backends.cpu.jit import inner
 from tsrnn.backends.cpu.pointwise import pointwise
 
 
-def _gates(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
-    """Sums of the gates i f g o in two parts in; gates (4H) out; `h_part` is used up (0)."""
+def _gates(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
+    """Sums of the gates i f g o in; gates (4H) out."""
     for k, activation in enumerate((sigmoid_of, sigmoid_of, tanh_of, sigmoid_of)):
-        units.store(activation(units.load(x_part, k) + units.load(h_part, k)), gates, k)
-        units.clear(h_part, k)
+        units.store(activation(units.load(sums, k)), gates, k)
         units.prefetch(next_gates, k, write=True)
 
 
-def _state(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
+def _state(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
     """c and h out.  A pass of its own: the processor starts what is ready among the next hundred instructions, and these wait
     for the gates."""
     i, f, g, o = (units.load(gates, k) for k in range(4))

@@ -1,14 +1,16 @@
 """A cell's equations on vectors: one pass over the units of each sample, everything between loads and stores in registers.
 
-What a cell reads and writes of a sample lies at eight places, offsets in the memory of a chunk:
+What a cell reads and writes of a sample lies at up to eight places, offsets in the memory of a chunk:
 
-=========  =======================================================================================================
-forward    gates (out), x part and h part of their sums, h before and now, c before and now, the next step's gates
+=========  =============================================================================================
+forward    gates (out), their sums, h before and now, c before and now, the next step's gates
 backward   gates, gradients of their sums (out), h before, c before and now, dh, dc, the gates that come next
-=========  =======================================================================================================
+=========  =============================================================================================
 """
 
 from __future__ import annotations
+
+import inspect
 
 from llvmlite import ir
 from numba import types
@@ -55,7 +57,8 @@ PLACES = 8
 
 
 def pointwise(*passes):
-    """Make the kernel of one or more functions ``equations(units, *places)``, which get a `Units` for each vector.
+    """Make the kernel of one or more functions ``equations(units, *places)``, which get a `Units` for each vector, and as many
+    of the places as they name.
 
     Each takes all units of a sample before the next one does.  The kernel's arguments are the memory, the places of all
     samples, the number of samples, and that of units.  Units left over at the end are masked: they get what a whole vector's
@@ -75,10 +78,11 @@ def pointwise(*passes):
                 first = builder.mul(sample.index, I64(PLACES))
                 own = [builder.load(builder.gep(table, [builder.add(first, I64(k))])) for k in range(PLACES)]
                 for equations in passes:
+                    named = own[:len(inspect.signature(equations).parameters) - 1]
                     with cgutils.for_range(builder, whole, intp=I64) as loop:
-                        equations(Units(vectors, base, size, builder.mul(loop.index, I64(vectors.lanes)), None), *own)
+                        equations(Units(vectors, base, size, builder.mul(loop.index, I64(vectors.lanes)), None), *named)
                     with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
-                        equations(Units(vectors, base, size, builder.sub(size, rest), mask), *own)
+                        equations(Units(vectors, base, size, builder.sub(size, rest), mask), *named)
             return context.get_dummy_value()
 
         return types.void(mem, places, types.int64, types.int64), codegen
