@@ -20,6 +20,8 @@ from tsrnn.backends.cpu.jit import inner, jit
 from tsrnn.backends.cpu.packing import gates, recurrent_offsets
 from tsrnn.backends.cpu.pointwise import PLACES
 
+X_ROWS = 16  # of which x parts are made at a time: a product's tiles are full, and sums wait in the first-level cache
+
 
 @inner
 def _project(row, mem, packed, x, z, rows):
@@ -163,7 +165,8 @@ def forward(row, rate, chunk):
     if not row[c.OPTION]:
         _start_state(row, B, mem)
     drop = _recurrent_mask(row, rate, chunk) if row[c.H_DROP] != c.NONE else c.NONE
-    has_tokens, indices, steps = row[c.SLOTS] != c.NONE, chunk.scratch.indices, row[c.SLICE_STEPS]
+    has_tokens, indices = row[c.SLOTS] != c.NONE, chunk.scratch.indices
+    steps = max(1, min(row[c.SLICE_STEPS], X_ROWS // n))
     same, first, masked = _same_steps(row, B, indices), 0, row[c.MASK_IN]
     sums_ld, kept, places = width + c.GAP, row[c.KEEP] * width, np.empty(n * PLACES, np.int64)
     if has_tokens:
