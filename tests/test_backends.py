@@ -300,7 +300,7 @@ def test_operations_and_columns_are_numbered_without_gaps():
     row = [c.OP, c.REPEAT, c.T_IN, c.F_IN, c.T_OUT, c.F_OUT, c.X, c.Y, c.DX, c.DY, c.ADD_DX, c.X2, c.DX2, c.MASK_IN,
            c.MASK_OUT, c.PARAM, c.PACK, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.LD, c.COL, c.REVERSE, c.SEQUENCE,
            c.CODE, c.KERNEL, c.PAD, c.STREAM, c.OPTION, c.ACT, c.SLOTS, c.TABLE, c.VOCABULARY,
-           c.KEEP, c.STEP, c.SLICE, c.SLICE_STEPS]
+           c.KEEP, c.SLICE, c.SLICE_STEPS]
     assert row == list(range(c.ADDRESSES)) and c.ADDRESSES < c.N_COLUMNS
     assert [cell.code for cell in c.CELLS] == list(range(len(c.CELLS)))
 

@@ -90,13 +90,13 @@ def lstm_step(mem, places, H):
 
 
 def in_a_cell(x):
-    """Sigmoid and tanh of `x` as cells take them: whole vectors, the last one masked, reciprocals of the processor's own."""
+    """Sigmoid and tanh of `x` as cells take them: whole vectors, the last one masked."""
     H = x.size
-    gates, x_part, h_part, h_before, h_now, c_before, c_now = (k * H for k in (0, 4, 8, 12, 13, 14, 15))
-    mem = np.zeros(16 * H, x.dtype)
-    mem[x_part:h_part] = np.tile(x, 4)  # the sums of all gates
-    lstm_step(mem, np.array([gates, x_part, h_part, h_before, h_now, c_before, c_now, gates]), H)
-    i, f, g, o = mem[:x_part].reshape(4, H)
+    gates, sums, h_before, h_now, c_before, c_now = (k * H for k in (0, 4, 8, 9, 10, 11))
+    mem = np.zeros(12 * H, x.dtype)
+    mem[sums:h_before] = np.tile(x, 4)
+    lstm_step(mem, np.array([gates, sums, h_before, h_now, c_before, c_now, gates, 0]), H)
+    i, f, g, o = mem[:sums].reshape(4, H)
     assert np.array_equal(i, f, equal_nan=True) and np.array_equal(i, o, equal_nan=True)
     return i, g
 

@@ -177,8 +177,8 @@ def test_cells_are_wide_vector_code(cell, dtype):
     """The whole vectors' loop and the masked rest alike: no call, no scalar, nothing narrow."""
     code = functions(cell, dtype)
     assert not [line for lines in code.values() for line in faults(lines, dtype)]
-    powers = FORMATS[int(dtype[-2:])].q
-    assert any(len(multiply_adds(loop, dtype)) >= CELLS[cell] * (len(powers) + 3) for loop in loops(code))
+    powers = FORMATS[int(dtype[-2:])].p
+    assert sum(len(multiply_adds(loop, dtype)) for loop in loops(code)) >= CELLS[cell] * (len(powers) + 3)
     assert "relu" in cell or all(multiply_adds(loop, dtype) for loop in loops(code) if any(map(PACKED.match, loop)))
 
 
@@ -187,7 +187,7 @@ def test_cells_are_wide_vector_code(cell, dtype):
 def test_cells_keep_their_values_in_registers(cell, dtype):
     code = functions(cell, dtype)
     spilled = [line for loop in loops(code) for line in on_the_stack(loop, code)]
-    few = 4 if REGISTER == "zmm" else 64  # 16 registers do not hold four gates and all constants
+    few = 4 if REGISTER == "zmm" else 56  # 16 registers do not hold a cell and all constants
     assert len(spilled) <= few, spilled
 
 

@@ -187,7 +187,7 @@ def test_buffers_lie_inside_the_memory_and_do_not_overlap(name):
         if row[c.OP] == c.RECURRENT:
             cell = c.CELLS[row[c.CODE]]
             buffers |= {c.H_SEQ: (T + 2) * row[c.LD] * r, c.C_SEQ: (T + 2) * H * r, c.WORK: T * cell.slots * H * r,
-                        c.H_DROP: (T + 1) * H * r, c.DH: 2 * H * r, c.DC: H * r, c.STEP: cell.gates * H * r,
+                        c.H_DROP: (T + 1) * H * r, c.DH: 2 * H * r, c.DC: H * r,
                         c.SLICE: row[c.SLICE_STEPS] * (cell.slots * H + c.GAP) * r}
             if row[c.SEQUENCE]:
                 assert row[c.Y] == row[c.H_SEQ] + row[c.LD] * r

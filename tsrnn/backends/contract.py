@@ -127,11 +127,11 @@ SLOTS = 33     # RECURRENT: unit offset in `indices` of the tokens' numbers: X a
 TABLE = 34     # RECURRENT with SLOTS: (D, slots * H + GAP): x parts of the distinct tokens; backward, their gate gradients
 VOCABULARY = 35  # IDS with OPTION & 2: V; the last V of `indices` belong to it, zeros before and after
 KEEP = 36      # RECURRENT: 1: WORK holds the gates of all steps
-STEP = 37      # RECURRENT: (B, gates * H): h parts of a step's gates
-SLICE = 38     # RECURRENT: (SLICE_STEPS, B, slots * H + GAP): x parts of the gates of some steps; backward, their gradients
-SLICE_STEPS = 39
-ADDRESSES = 40  # this column and those behind it are the backend's own, see `kernels`
-N_COLUMNS = 46
+SLICE = 37     # RECURRENT: (SLICE_STEPS, B, slots * H + GAP): x parts of the gates of some steps, then the sums with their h
+               # parts; backward, their gradients
+SLICE_STEPS = 38
+ADDRESSES = 39  # this column and those behind it are the backend's own, see `kernels`
+N_COLUMNS = 45
 
 GAP = 16  # floats between the rows of a table: rows of 4 KiB, one right behind the other, would share few lines of the cache
 

@@ -117,8 +117,7 @@ class Builder:
     def row(self, op: int, source: Value, target: Value, rate: float = 0.0, **columns: int) -> None:
         """Appends the row of `op` from `source` to `target`; `columns` are given by the names of the contract."""
         row = np.full(c.N_COLUMNS, 0, np.int64)
-        row[[c.X2, c.DX2, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.SLOTS, c.TABLE, c.STEP,
-             c.SLICE]] = c.NONE
+        row[[c.X2, c.DX2, c.WORK, c.H_SEQ, c.C_SEQ, c.H_DROP, c.DH, c.DC, c.SLOTS, c.TABLE, c.SLICE]] = c.NONE
         row[c.OP], row[c.REPEAT] = op, source.repeat
         row[c.T_IN], row[c.F_IN] = source.steps, source.features
         row[c.T_OUT], row[c.F_OUT] = target.steps, target.features

@@ -5,8 +5,9 @@ type, so that float32 stays float32.  There is no table, no branch, no call and 
 fused multiply-add is written down; so a simple loop becomes vector code, and its vectors and its remainder give the
 same bits.  NaN stays NaN.
 
-exp(y) = 2^n exp(r) with n the integer nearest to y / ln 2 and |r| <= ln 2 / 2 (Cody and Waite); expm1(r) = r + r^2 q(r), q
-a near-minimax polynomial (Chebyshev fit of (expm1(r) - r) / r^2).
+exp(y) = 2^n exp(r) with n the integer nearest to y / ln 2 and |r| <= ln 2 / 2 (Cody and Waite);
+exp(r) = (p + r) / (p - r) with p = r coth(r / 2) = 2 + r^2 / 6 - r^4 / 360 + ..., a polynomial of least greatest error (Remez).
+p is even, so it takes half the terms that exp(r) takes, and the division is the one that sigmoid and tanh have anyway.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from tsrnn.backends.cpu.jit import jit
-from tsrnn.backends.cpu.vectors import FEATURES
 
 
 class Constants(NamedTuple):
@@ -31,22 +31,21 @@ class Constants(NamedTuple):
     bias: int  # of the exponent
     ln2: tuple[float, float]  # leading part and rest
     exp: tuple[float, float]  # clamp of exp's argument: beyond it the result is 0 or inf
-    scale: tuple[float, float]  # the same where 2^n is one factor, and finite: n from -bias (which gives 0) to bias
+    scale: tuple[float, float]  # of sigmoid's, whose 2^n is one factor: n from bias - 1 to -bias (which gives 0)
     tanh: float  # 2 |x| beyond which tanh is +-1
-    q: tuple[float, ...]  # highest power first
+    p: tuple[float, ...]  # of r^2, highest power first
 
 
 FORMATS = {
     32: Constants(
-        ir.IntType(32), 23, 127, (0.6931471824645996, -1.9046542999577679e-09), (-104.0, 89.0), (-88.3, 88.0), 20.0,
-        (0.0013926213466332443, 0.008363202971575855, 0.041666554437685939, 0.16666576845993976, 0.5),
+        ir.IntType(32), 23, 127, (0.6931471824645996, -1.9046542999577679e-09), (-104.0, 89.0), (-87.6, 88.3), 20.0,
+        (-0.002766753440054538, 0.16666625742044047, 2.0),
     ),
     64: Constants(
-        ir.IntType(64), 52, 1023, (0.6931471805599453, 2.3190468138462996e-17), (-746.0, 710.0), (-709.4, 709.0), 40.0,
+        ir.IntType(64), 52, 1023, (0.6931471805599453, 2.3190468138462996e-17), (-746.0, 710.0), (-708.6, 709.4), 40.0,
         (
-            2.5100424157005067e-8, 2.7620138719733996e-7, 2.7557268378684193e-6, 2.4801521190217728e-5,
-            1.9841269863105969e-4, 1.3888888917281793e-3, 8.3333333333300513e-3, 4.1666666666623992e-2,
-            1.6666666666666667e-1, 0.5,
+            4.138136247065893e-08, -1.6533902180313506e-06, 6.613756321390524e-05, -0.0027777777777015203,
+            0.16666666666666602, 2.0,
         ),
     ),
 }  # fmt: skip
@@ -93,28 +92,13 @@ class Number:
         operands = [self.value] + [(x if isinstance(x, Number) else self.constant(x)).value for x in (factor, addend)]
         return Number(self.builder, self._call("llvm.fma", operands))
 
-    def reciprocal(self):
-        """1 / self, for a finite self that is not 0: to an ulp.
-
-        A division takes 16 cycles a vector of AVX-512, the instruction that gives 14 bits two; each of Newton's steps doubles
-        their number.
-        """
-        if not isinstance(self.type, ir.VectorType) or self.type.count * self.bits != 512 or "+avx512f" not in FEATURES:
-            return self.constant(1.0) / self
-        letter, lanes = "s" if self.bits == 32 else "d", ir.IntType(self.type.count)
-        name, signature = f"llvm.x86.avx512.rcp14.p{letter}.512", ir.FunctionType(self.type, [self.type, self.type, lanes])
-        module = self.builder.module
-        function = module.globals.get(name) or ir.Function(module, signature, name)
-        y = Number(self.builder, self.builder.call(function, [self.value, self.constant(0).value, lanes(-1)]))
-        for _ in range(1 if self.bits == 32 else 2):
-            y = y.fma((-self).fma(y, 1.0), y)
-        return y
-
     def at_least(self, low):
         """The larger of self and a number; NaN stays NaN."""
-        bound = self.constant(low).value
-        below = self.builder.fcmp_ordered("<", self.value, bound)
-        return Number(self.builder, self.builder.select(below, bound, self.value))
+        return self._bounded("<", low)
+
+    def at_most(self, high):
+        """The smaller of self and a number; NaN stays NaN."""
+        return self._bounded(">", high)
 
     def where_positive(self, other):
         """Self where other > 0, else 0."""
@@ -127,9 +111,10 @@ class Number:
     def with_sign_of(self, other):
         return Number(self.builder, self._call("llvm.copysign", [self.value, other.value]))
 
-    def clamp(self, low, high):
-        """Between two numbers; NaN stays NaN."""
-        return -(-self.at_least(low)).at_least(-high)
+    def _bounded(self, beyond, number):
+        bound = self.constant(number).value
+        is_beyond = self.builder.fcmp_ordered(beyond, self.value, bound)
+        return Number(self.builder, self.builder.select(is_beyond, bound, self.value))
 
     def _call(self, name, operands):
         lanes = f"v{self.type.count}" if self.type != self.element else ""
@@ -150,17 +135,17 @@ def _integer(x, value):
     return _splat(type_, ir.Constant(integer, value))
 
 
-def _reduce(x, bias=0):
-    """n + bias (as an integer, in the low bits of one) and r with ``x = n ln 2 + r``.
+def _reduce(x, bias=0, sign=1.0):
+    """n + bias (as an integer, in the low bits of one) and r with ``x = sign n ln 2 + r``.
 
     Adding 1.5 * 2^mantissa rounds to an integer and leaves it in the low bits.  The multiplication and the sum are one
     fused operation in any case, and so is each step of r.
     """
     form = FORMATS[x.bits]
     magic = x.constant(1.5 * 2.0**form.mantissa + bias)
-    shifted = x.fma(LOG2_E, magic)
+    shifted = x.fma(sign * LOG2_E, magic)
     n = shifted - magic
-    r = n.fma(-form.ln2[1], n.fma(-form.ln2[0], x))
+    r = n.fma(-sign * form.ln2[1], n.fma(-sign * form.ln2[0], x))
     return x.builder.bitcast(shifted.value, _integer(x, 0).type), r
 
 
@@ -170,41 +155,45 @@ def _power(x, biased):
     return Number(x.builder, x.builder.bitcast(exponent, x.type))
 
 
-def _expm1(r):
-    """For |r| <= ln 2 / 2."""
-    first, *others = FORMATS[r.bits].q
-    q = r.constant(first)
+def _even(r):
+    """p of |r| <= ln 2 / 2: exp(r) = (p + r) / (p - r)."""
+    square = r * r
+    first, *others = FORMATS[r.bits].p
+    p = r.constant(first)
     for coefficient in others:
-        q = q.fma(r, coefficient)
-    return (r * r).fma(q, r)
+        p = p.fma(square, coefficient)
+    return p
 
 
 def exp_of(x):
     """exp over the whole range, subnormal results included: 2^n is two factors."""
     form, builder = FORMATS[x.bits], x.builder
-    bits, r = _reduce(x.clamp(*form.exp))
+    low, high = form.exp
+    bits, r = _reduce(x.at_least(low).at_most(high))
     n = builder.sub(bits, builder.bitcast(x.constant(1.5 * 2.0**form.mantissa).value, bits.type))
     bias = _integer(x, form.bias)
     even = _integer(x, 2 * form.bias)  # a logical shift of positive numbers: old processors have no other for 64 bits
     half = builder.sub(builder.lshr(builder.add(n, even), _integer(x, 1)), bias)
-    return (_expm1(r) + 1.0) * _power(x, builder.add(half, bias)) * _power(x, builder.add(builder.sub(n, half), bias))
+    power = (r + r) / (_even(r) - r) + 1.0  # the quotient above: small beside 1, and so are its errors
+    return power * _power(x, builder.add(half, bias)) * _power(x, builder.add(builder.sub(n, half), bias))
 
 
 def sigmoid_of(x):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)), with exp(-x) = scale (p - r) / (p + r)."""
     form = FORMATS[x.bits]
-    biased, r = _reduce(-x.clamp(-form.scale[1], -form.scale[0]), form.bias)
-    scale = _power(x, biased)
-    return (_expm1(r).fma(scale, scale) + 1.0).reciprocal()
+    low, high = form.scale
+    biased, r = _reduce(x.at_least(low).at_most(high), form.bias, -1.0)
+    scale, p = _power(x, biased), _even(r)
+    return (p + r) / scale.fma(p - r, p + r)
 
 
 def tanh_of(x):
-    """-expm1(y) / (2 + expm1(y)) with y = -2 |x|, which keeps its relative accuracy near 0."""
+    """(1 - exp(y)) / (1 + exp(y)) with y = -2 |x|; where |x| is small, scale is 1 and this is -r / p, to the last digit."""
     form = FORMATS[x.bits]
     biased, r = _reduce((x.magnitude() * -2.0).at_least(-form.tanh), form.bias)
-    scale = _power(x, biased)
-    t = _expm1(r).fma(scale, scale - 1.0)
-    return (t * (t + 2.0).reciprocal()).with_sign_of(x)
+    scale, p = _power(x, biased), _even(r)
+    more, less = scale + 1.0, scale - 1.0
+    return (more.fma(r, less * p) / more.fma(p, less * r)).with_sign_of(x)
 
 
 def _float_type(*arguments):

@@ -7,19 +7,24 @@ from tsrnn.backends.cpu.jit import inner
 from tsrnn.backends.cpu.pointwise import pointwise
 
 
-@pointwise
-def _forward(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
-    """Sums of r and z in two parts, h part and x part of n in (the bias of the h part lies with `x_part`); gates (4H: r, z, h
-    part of n, n) and h out; `h_part` is used up (0)."""
-    r, z, hn = (units.load(x_part, k) + units.load(h_part, k) for k in range(3))
-    r, z = sigmoid_of(r), sigmoid_of(z)
-    n = tanh_of(r.fma(hn, units.load(x_part, 3)))
-    for k, gate in enumerate((r, z, hn, n)):
+def _gates(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
+    """Sums of r and z, h part of n in; gates (r, z, h part of n of the 4H) out."""
+    r, z, hn = (units.load(sums, k) for k in range(3))
+    for k, gate in enumerate((sigmoid_of(r), sigmoid_of(z), hn)):
         units.prefetch(next_gates, k, write=True)
         units.store(gate, gates, k)
-    for k in range(3):
-        units.clear(h_part, k)
+
+
+def _state(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
+    """x part of n in; n (the last of the 4H) and h out.  A pass of its own, as in `lstm`."""
+    r, z, hn = (units.load(gates, k) for k in range(3))
+    n = tanh_of(r.fma(hn, units.load(sums, 3)))
+    units.prefetch(next_gates, 3, write=True)
+    units.store(n, gates, 3)
     units.store(z.fma(units.load(h_before), (1.0 - z) * n), h_now)
+
+
+_forward = pointwise(_gates, _state)
 
 
 @pointwise

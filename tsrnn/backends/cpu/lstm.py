@@ -7,18 +7,23 @@ from tsrnn.backends.cpu.jit import inner
 from tsrnn.backends.cpu.pointwise import pointwise
 
 
-@pointwise
-def _forward(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
-    """Sums of the gates i f g o in two parts in; gates (4H), c and h out; `h_part` is used up (0)."""
-    i, f, g, o = (units.load(x_part, k) + units.load(h_part, k) for k in range(4))
-    i, f, g, o = sigmoid_of(i), sigmoid_of(f), tanh_of(g), sigmoid_of(o)
-    c = f.fma(units.load(c_before), i * g)
-    for k, gate in enumerate((i, f, g, o)):
+def _gates(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
+    """Sums of the gates i f g o in; gates (4H) out."""
+    for k, activation in enumerate((sigmoid_of, sigmoid_of, tanh_of, sigmoid_of)):
+        units.store(activation(units.load(sums, k)), gates, k)
         units.prefetch(next_gates, k, write=True)
-        units.clear(h_part, k)
-        units.store(gate, gates, k)
+
+
+def _state(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
+    """c and h out.  A pass of its own: the processor starts what is ready among the next hundred instructions, and these wait
+    for the gates."""
+    i, f, g, o = (units.load(gates, k) for k in range(4))
+    c = f.fma(units.load(c_before), i * g)
     units.store(c, c_now)
     units.store(o * tanh_of(c), h_now)
+
+
+_forward = pointwise(_gates, _state)
 
 
 @pointwise

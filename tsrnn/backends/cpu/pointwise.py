@@ -1,14 +1,16 @@
 """A cell's equations on vectors: one pass over the units of each sample, everything between loads and stores in registers.
 
-What a cell reads and writes of a sample lies at eight places, offsets in the memory of a chunk:
+What a cell reads and writes of a sample lies at up to eight places, offsets in the memory of a chunk:
 
-=========  =======================================================================================================
-forward    gates (out), x part and h part of their sums, h before and now, c before and now, the next step's gates
+=========  =============================================================================================
+forward    gates (out), their sums, h before and now, c before and now, the next step's gates
 backward   gates, gradients of their sums (out), h before, c before and now, dh, dc, the gates that come next
-=========  =======================================================================================================
+=========  =============================================================================================
 """
 
 from __future__ import annotations
+
+import inspect
 
 from llvmlite import ir
 from numba import types
@@ -54,11 +56,13 @@ class Units:
 PLACES = 8
 
 
-def pointwise(equations):
-    """Make the kernel of a function ``equations(units, *places)``, which gets a `Units` for each vector.
+def pointwise(*passes):
+    """Make the kernel of one or more functions ``equations(units, *places)``, which get a `Units` for each vector, and as many
+    of the places as they name.
 
-    The kernel's arguments are the memory, the places of all samples, the number of samples, and that of units.  Units left over
-    at the end are masked: they get what a whole vector's get, to the last bit.
+    Each takes all units of a sample before the next one does.  The kernel's arguments are the memory, the places of all
+    samples, the number of samples, and that of units.  Units left over at the end are masked: they get what a whole vector's
+    get, to the last bit.
     """
 
     def typed(typing_context, mem, places, samples, size):
@@ -73,13 +77,15 @@ def pointwise(equations):
             with cgutils.for_range(builder, samples, intp=I64) as sample:
                 first = builder.mul(sample.index, I64(PLACES))
                 own = [builder.load(builder.gep(table, [builder.add(first, I64(k))])) for k in range(PLACES)]
-                with cgutils.for_range(builder, whole, intp=I64) as loop:
-                    equations(Units(vectors, base, size, builder.mul(loop.index, I64(vectors.lanes)), None), *own)
-                with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
-                    equations(Units(vectors, base, size, builder.sub(size, rest), mask), *own)
+                for equations in passes:
+                    named = own[:len(inspect.signature(equations).parameters) - 1]
+                    with cgutils.for_range(builder, whole, intp=I64) as loop:
+                        equations(Units(vectors, base, size, builder.mul(loop.index, I64(vectors.lanes)), None), *named)
+                    with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
+                        equations(Units(vectors, base, size, builder.sub(size, rest), mask), *named)
             return context.get_dummy_value()
 
         return types.void(mem, places, types.int64, types.int64), codegen
 
-    typed.__name__, typed.__doc__ = equations.__name__, equations.__doc__
+    typed.__name__, typed.__doc__ = passes[0].__name__, passes[0].__doc__
     return intrinsic(typed)

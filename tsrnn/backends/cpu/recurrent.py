@@ -20,6 +20,8 @@ from tsrnn.backends.cpu.jit import inner, jit
 from tsrnn.backends.cpu.packing import gates, recurrent_offsets
 from tsrnn.backends.cpu.pointwise import PLACES
 
+X_ROWS = 16  # of which x parts are made at a time: a product's tiles are full, and sums wait in the first-level cache
+
 
 @inner
 def _project(row, mem, packed, x, z, rows):
@@ -141,21 +143,32 @@ def _stand_still(row, B, t, before, active, same, mem, mask):
             _copy(mem, c_seq + source * H, c_seq + ((t + 1) * n + b) * H, H)
 
 
+@jit(inline="always")
+def _copy_by_token(row, B, t, sums, active, mem, mask, indices):
+    """The x parts of the tokens of step t, to `sums`."""
+    G, shared = gates(row[c.CODE])
+    width = (2 * G - shared) * row[c.F_OUT]
+    for b in range(active):
+        if row[c.MASK_IN] == c.NONE or mask[row[c.MASK_IN] * B + t * B + b]:
+            token = np.int64(indices[(row[c.SLOTS] + t) * B + b])
+            _copy(mem, row[c.TABLE] * B + token * (width + c.GAP), sums + b * (width + c.GAP), width)
+
+
 @inner
 def forward(row, rate, chunk):
     B, mem, mask, packed = chunk.B, chunk.scratch.mem, chunk.scratch.mask, chunk.params.packed
     n, T, H, ld = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT], row[c.LD]
     G, shared = gates(row[c.CODE])
-    width, h_part = (2 * G - shared) * H, row[c.STEP] * B
+    width = (2 * G - shared) * H
     hh = recurrent_offsets(row, mem.itemsize)[3]
     h_seq, c_seq, reverse = row[c.H_SEQ] * B + row[c.COL], row[c.C_SEQ] * B, row[c.REVERSE] != 0
     if not row[c.OPTION]:
         _start_state(row, B, mem)
-    _fill_zero(mem, h_part, n * G * H)
     drop = _recurrent_mask(row, rate, chunk) if row[c.H_DROP] != c.NONE else c.NONE
-    has_tokens, indices, steps = row[c.SLOTS] != c.NONE, chunk.scratch.indices, row[c.SLICE_STEPS]
+    has_tokens, indices = row[c.SLOTS] != c.NONE, chunk.scratch.indices
+    steps = max(1, min(row[c.SLICE_STEPS], X_ROWS // n))
     same, first, masked = _same_steps(row, B, indices), 0, row[c.MASK_IN]
-    x_ld, kept, places = width + c.GAP, row[c.KEEP] * width, np.empty(n * PLACES, np.int64)
+    sums_ld, kept, places = width + c.GAP, row[c.KEEP] * width, np.empty(n * PLACES, np.int64)
     if has_tokens:
         _project(row, mem, packed, row[c.X] * B, row[c.TABLE] * B, n_tokens(row[c.SLOTS], T, B, indices))
     for s in range(T):
@@ -171,18 +184,17 @@ def forward(row, rate, chunk):
         if drop != c.NONE:
             h_in, h_ld = row[c.H_DROP] * B + t * n * H, H
             _drop(mem, h_before, ld, drop, h_in, n, H)
-        matmul(row, mem, h_in, h_ld, packed, hh, H, G * H, mem, h_part, G * H, active)
-        work, x_part, real = row[c.WORK] * B + t * n * kept, row[c.SLICE] * B + (t - first) * n * x_ld, 0
+        work, sums, real = row[c.WORK] * B + t * n * kept, row[c.SLICE] * B + (t - first) * n * sums_ld, 0
+        if has_tokens:
+            sums = row[c.SLICE] * B
+            _copy_by_token(row, B, t, sums, active, mem, mask, indices)
+        matmul(row, mem, h_in, h_ld, packed, hh, H, G * H, mem, sums, sums_ld, active)
         for b in range(active):
             if masked != c.NONE and not mask[masked * B + t * n + b]:
-                _fill_zero(mem, h_part + b * G * H, G * H)
                 continue
-            x = x_part + b * x_ld
-            if has_tokens:
-                x = row[c.TABLE] * B + np.int64(indices[(row[c.SLOTS] + t) * B + b]) * x_ld
             at = work + b * width
-            _note(places, real, at, x, h_part + b * G * H, h_before + b * ld, h_seq + (now * n + b) * ld,
-                  c_seq + (before * n + b) * H, c_seq + (now * n + b) * H, at + (-n if reverse else n) * kept)
+            _note(places, real, at, sums + b * sums_ld, h_before + b * ld, h_seq + (now * n + b) * ld,
+                  c_seq + (before * n + b) * H, c_seq + (now * n + b) * H, at + (-n if reverse else n) * kept, 0)
             real += 1
         cell_forward(row, mem, places, real, H)
         if real < n:

@@ -8,19 +8,18 @@ from tsrnn.backends.cpu.pointwise import pointwise
 
 
 @pointwise
-def _forward_tanh(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
-    """The sum's parts in, the new state out, twice; `h_part` is used up (0)."""
-    _new_state(units, tanh_of(units.load(x_part) + units.load(h_part)), gates, h_part, h_now)
+def _forward_tanh(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
+    """The sum in, the new state out, twice."""
+    _new_state(units, tanh_of(units.load(sums)), gates, h_now)
 
 
 @pointwise
-def _forward_relu(units, gates, x_part, h_part, h_before, h_now, c_before, c_now, next_gates):
+def _forward_relu(units, gates, sums, h_before, h_now, c_before, c_now, next_gates):
     """The same with max(0, .)."""
-    _new_state(units, (units.load(x_part) + units.load(h_part)).at_least(0.0), gates, h_part, h_now)
+    _new_state(units, units.load(sums).at_least(0.0), gates, h_now)
 
 
-def _new_state(units, h, gates, h_part, h_now):
-    units.clear(h_part)
+def _new_state(units, h, gates, h_now):
     units.store(h, gates)
     units.store(h, h_now)
 
