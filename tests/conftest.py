@@ -13,7 +13,7 @@ if os.environ.get("TSRNN_TEST_CARD") == "ptx":
 else:
     cudasim.install()  # before anything imports Numba
 
-import pytest  # noqa: E402
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,8 +1,8 @@
 """Compiles every kernel that networks launch with the real compiler, for compute capability 9.0; no GPU is needed.
 
 ``python cuda_compile.py [NAME ...]`` prints a JSON object a line: network, dtype, family, kernel, threads, registers, stack,
-spills and shared memory in bytes, float64 instructions.  The last line has the families that no network has launched, and the
-operations that are not written yet.  It runs in a process of its own: `numba.cuda` is either simulated or not.
+spills and shared memory in bytes, float64 instructions.  The last line has the families that no network has launched.  It runs
+in a process of its own: `numba.cuda` is either simulated or not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import numpy as np  # noqa: E402
 
 CC, ARCH = (9, 0), "sm_90"
+FEW, MANY = 7, 600
 OPTIONS = ("launch_bounds", "lineinfo")  # of `cuda.jit` that change the code
 USED = re.compile(r"Used (\d+) registers")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -58,13 +59,13 @@ def signature(args):
 
 def simulate_memory() -> None:
     """Arrays of the host stand for the card's: nothing runs."""
-    from tsrnn.backends.cuda import executor
+    from tsrnn.backends.cuda import executor, recorder
     from tsrnn.backends.cuda.place import CARD as card
 
     card.empty = card.zeros = lambda shape, dtype: np.zeros(shape, dtype)
     card.put = lambda array, there=None: np.ascontiguousarray(array)
     card.get = lambda there, array: None
-    executor.why_not = lambda: ""
+    executor.why_not, recorder.allow_shared = lambda: "", lambda *launch: None
 
 
 def launches(network, n=7, dtype=np.float32, steps=None, train=True, masked=False, solver="adam"):
@@ -86,27 +87,6 @@ def launches(network, n=7, dtype=np.float32, steps=None, train=True, masked=Fals
     return recorder.launches
 
 
-def allow_pending() -> set[str]:
-    """Operations that are not written yet launch nothing from here on; returns the names of those that were asked for."""
-    from tsrnn.backends.cuda import executor
-
-    pending = set()
-
-    def tolerant(operation):
-        def function(*args):
-            try:
-                operation(*args)
-            except NotImplementedError:
-                pending.add(f"{operation.__module__.rpartition('.')[2]}.{operation.__name__}")
-        return function
-
-    for table in (executor.FORWARD, executor.BACKWARD):
-        table.update({op: tolerant(operation) for op, operation in table.items()})
-    for module, name in ((executor.losses, "loss"), (executor.losses, "write_logits"), (executor.finish, "finish")):
-        setattr(module, name, tolerant(getattr(module, name)))
-    return pending
-
-
 def all_launches(names):
     """Every launch of the networks of these names, or of all: (network, dtype, launch)."""
     from cuda_networks import COMPILED
@@ -126,8 +106,9 @@ def all_launches(names):
                                                                                         (False, False, "adam")]:
                 if masked and any(type(layer).__name__ in ("Flatten", "Reshape") for layer in network.layers):
                     continue
-                for launch in launches(network, dtype=dtype, train=train, masked=masked, solver=solver):
-                    yield name, dtype, launch
+                for n in (FEW, MANY):  # samples: large batches take larger tiles
+                    for launch in launches(network, n, dtype=dtype, train=train, masked=masked, solver=solver):
+                        yield name, dtype, launch
     for dtype in (np.float32, np.float64, np.int64, np.int32, np.uint32, np.uint8):
         yield "any", dtype, Launch(fill(dtype), (1,), (256,), (np.zeros(1, dtype), 0), 0)
 
@@ -144,7 +125,7 @@ def main(names) -> None:
 
     for module in pkgutil.iter_modules(backend.__path__):
         importlib.import_module(f"{backend.__name__}.{module.name}")
-    pending, done, left_out = allow_pending(), set(), {name.removeprefix("tsrnn.backends.cuda.") for name in jit.families}
+    done, left_out = set(), {name.removeprefix("tsrnn.backends.cuda.") for name in jit.families}
     for name, dtype, launch in all_launches(names):
         key = launch.kernel, signature(launch.args), launch.block, launch.shared
         if key not in done:
@@ -155,7 +136,7 @@ def main(names) -> None:
             what = {"network": name, "dtype": np.dtype(dtype).name, "family": family_of(launch.kernel)}
             left_out.discard(what["family"])
             print(json.dumps(what | found), flush=True)
-    print(json.dumps({"left_out": sorted(left_out), "pending": sorted(pending)}))
+    print(json.dumps({"left_out": sorted(left_out)}))
 
 
 if __name__ == "__main__":

@@ -68,11 +68,6 @@ COMPILED = {
                (STEPS,), "binary_crossentropy"),
 }
 
-# operations that raise NotImplementedError still; their kernels are not asked for.  To be emptied, and then deleted.
-PENDING = {"inputs.gather", "inputs.gather_ids", "inputs.embedding_forward", "inputs.embedding_backward", "recurrent.forward",
-           "recurrent.backward", "feedforward.dense_forward", "feedforward.dense_backward", "feedforward.conv_forward",
-           "feedforward.conv_backward", "losses.write_logits", "losses.loss", "finish.finish"}
-
 # families whose float32 kernels compute in float64 on purpose → why
 DOUBLE = {
     "executor.take_turn": "the batch's weights are float64, and so is their sum",
