@@ -10,7 +10,7 @@ from dataclasses import replace  # noqa: E402
 
 from tsrnn.backends import contract as c  # noqa: E402
 from tsrnn.backends.cuda import executor as card_executor  # noqa: E402
-from tsrnn.backends.cuda import recurrent, sequence  # noqa: E402
+from tsrnn.backends.cuda import sequence  # noqa: E402
 from tsrnn.backends.cuda.place import CARD  # noqa: E402
 from tsrnn.backends.cuda.recorder import Recorder, Turn  # noqa: E402
 from tsrnn.backends.numpy import executor  # noqa: E402

@@ -15,7 +15,7 @@ from tsrnn.backends.cuda.jit import cuda, device, index, unrolled
 
 ALL = 0xFFFFFFFF
 REGISTERS = 65536       # of a multiprocessor
-OTHERS = 56             # registers of a thread that addresses and a step's values take, about; see tests/cuda_compile.py
+OTHERS = 40             # registers of a thread that addresses and a step's values take, about
 
 
 class Tile(NamedTuple):
