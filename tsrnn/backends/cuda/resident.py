@@ -42,8 +42,8 @@ def make_tile(dtype, threads, lanes, outputs, inner, rows) -> Tile:
     pieces = share // vector
     registers = min(255, REGISTERS // threads) - OTHERS - words * (rows * (outputs + vector) + 6 * (words - 1))
     kept = min(pieces, registers // (words * outputs * vector))
-    if kept < pieces:  # room for a piece on its way to the product
-        kept = min(pieces, (registers - words * outputs * vector) // (words * outputs * vector))
+    if kept < pieces:  # room for a piece on its way to the product; one is kept in any case: there are no empty arrays
+        kept = max(1, kept - 1)
     return Tile(threads, lanes, outputs, inner, vector, pieces, kept, rows)
 
 

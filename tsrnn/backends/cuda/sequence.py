@@ -157,7 +157,7 @@ def hold_gradient(dtype, code, sequence):
     zero, n = dtype(0), c.CELLS[code].slots
     store = store_slots(n)
 
-    def function(d, gates, mem, here, first, stop, n_rows, H, work, dy, ld):
+    def function(d, gates, mem, here, first, stop, downwards, n_rows, H, work, dy, ld):
         some = cuda.local.array(AHEAD, dtype)
         for s in range(n):
             gates[s] = zero
@@ -165,9 +165,10 @@ def hold_gradient(dtype, code, sequence):
             for t in range(first, stop):
                 store(gates, mem, work + t * n_rows * n * H, H)
         if sequence:
-            for start in range(first, stop, AHEAD):
+            for start in range(0, stop - first, AHEAD):  # in the loop's order: which step is whose depends on the block
                 for i in range(AHEAD):
-                    some[i] = mem[index(dy + (start + i) * n_rows * ld)] if start + i < stop else zero
+                    t = stop - 1 - start - i if downwards else first + start + i
+                    some[i] = mem[index(dy + t * n_rows * ld)] if first <= t < stop else zero
                 for i in range(AHEAD):
                     d[0] += some[i]
     return function
@@ -223,6 +224,7 @@ def forward_steps(dtype, code, act, tile, masked, dropped, tokens):
         load_own(ahead, mem, source + row_of(indices, numbers, position) * ld_source, H)
         real_ahead = real_at(mask, real + position)
         next_row = row_of(indices, numbers, np.int32(position + (stride if n > 1 else 0)))
+        cuda.syncthreads()
         for s in range(n):
             buffer, is_real_ = (s & 1) * width, real_ahead
             for g in range(G):
@@ -291,7 +293,6 @@ def forward(dtype, code, act, size, R, masked, dropped, tokens):
         cuda.syncthreads()  # shared memory is clear
         if here:
             shared[(thread & (R - 1)) * size + unit] = state[0] * factor
-        cuda.syncthreads()
         if low < high:
             t, stride = (high - 1, -n_rows) if reverse else (low, n_rows)
             at = u + gate * H
@@ -378,15 +379,15 @@ def backward(dtype, code, act, size, R, masked, dropped, sequence):
         low, high = bounds_of(bounds, mask, real, T, n_rows)
         d[0], d[1] = zero if sequence else mem[index(dy + b * ld + u)], zero
         factor = mem[index(drop + (T * n_rows + b) * H + u)] if dropped else one
-        hold(d, gates, mem, here, 0 if reverse else high, low if reverse else T, n_rows, H, work + b * S * H + u,
-             dy + b * ld + u, ld)
+        hold(d, gates, mem, here, 0 if reverse else high, low if reverse else T, not reverse, n_rows, H,
+             work + b * S * H + u, dy + b * ld + u, ld)
         if low < high:
             t = low if reverse else high - 1
             loop(mem, mask, shared, weights, d, factor, here, high - low, np.int32(t * n_rows + b),
                  np.int32(n_rows if reverse else -n_rows), np.int32(n_rows), H, real, work + u, np.int32(S * H), old + u,
                  np.int32(ld_old), np.int32(2 * n_rows if reverse else 0), dy + u, np.int32(ld))
-        hold(d, gates, mem, here, high if reverse else 0, T if reverse else low, n_rows, H, work + b * S * H + u,
-             dy + b * ld + u, ld)
+        hold(d, gates, mem, here, high if reverse else 0, T if reverse else low, not reverse, n_rows, H,
+             work + b * S * H + u, dy + b * ld + u, ld)
         if here:
             mem[index(dh + b * H + u)] = d[0]
             if has_c:
