@@ -10,15 +10,18 @@ from dataclasses import replace  # noqa: E402
 
 from tsrnn.backends import contract as c  # noqa: E402
 from tsrnn.backends.cuda import executor as card_executor  # noqa: E402
-from tsrnn.backends.cuda import sequence  # noqa: E402
+from tsrnn.backends.cuda import resident, sequence  # noqa: E402
+from tsrnn.backends.cuda.jit import family  # noqa: E402
 from tsrnn.backends.cuda.place import CARD  # noqa: E402
 from tsrnn.backends.cuda.recorder import Recorder, Turn  # noqa: E402
 from tsrnn.backends.numpy import executor  # noqa: E402
-from tsrnn.layers import GRU, LSTM, RNN  # noqa: E402
+from tsrnn.layers import GRU, LSTM, RNN, Bidirectional, Dense, Embedding  # noqa: E402
 from tsrnn.layers.base import Builder, Value  # noqa: E402
 from tsrnn.layers.recurrent import lower_directions  # noqa: E402
+from tsrnn.network import Network  # noqa: E402
 
 KEY = c.random_key(7, 3)
+N_TOKENS = 5  # distinct ones
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-12}
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN, "relu": lambda *a, **k: RNN(*a, activation="relu", **k)}
 
@@ -43,38 +46,43 @@ def masks(T, n):
     return real
 
 
-def run(lowered, B, dtype, real=None, cut=None):
+def run(lowered, B, dtype, real=None, ids=None):
     """Runs the rows forward and backward on NumPy and on the card: (expected, found), each (mem, grads)."""
-    rows, rates, units, mask_units = lowered
+    rows, rates, units, mask_units = lowered[:4]
     rng = np.random.default_rng(0)
     mem = rng.normal(size=units * B).astype(dtype)
     mask = np.ones(max(1, mask_units * B), np.uint8)
     if real is not None:
         mask[:real.size] = real.ravel()
     n_params = parameters(rows)
-    theta = rng.normal(scale=0.5, size=n_params).astype(dtype)
+    theta = rng.normal(scale=0.5, size=n_params + 100).astype(dtype)  # a table of tokens lies behind
     samples = rng.permutation(3 * B)[:B]
     plan = c.Plan(rows, rates, np.ones(1), np.zeros((len(rows) + 1, 2), np.int64))
     data, nothing = c.Data(*[np.zeros(1, dtype)] * 8), np.zeros(1, dtype)
-    scratch = c.Scratch(mem.copy(), np.zeros(1, np.int32), mask)
+    n_indices = 1
+    if ids is not None:
+        samples, steps, n_indices = np.arange(B), ids.shape[1], (2 * ids.shape[1] + 1) * B + 100
+        data = data._replace(ids=ids.ravel(), starts=np.arange(B) * steps, lengths=np.full(B, steps))
+    scratch = c.Scratch(mem.copy(), np.zeros(n_indices, np.int32), mask)
     chunk = executor.Chunk(0, plan, data, c.Batch(samples, B, KEY), c.Params(theta, nothing, None), scratch, None)
     chunk.grads = np.zeros(n_params, dtype)
     for row, rate in zip(rows, rates):
         executor.FORWARD[int(row[c.OP])](chunk, row, rate)
-    for row, rate in zip(rows[::-1], rates[::-1]):
-        executor.BACKWARD[int(row[c.OP])](chunk, row, rate)
-    card = CARD.scratch(units * B, 1, mask.size, dtype)
+    layers = [n for n in range(len(rows)) if rows[n][c.OP] == c.RECURRENT]
+    for n in layers[::-1]:
+        executor.BACKWARD[c.RECURRENT](chunk, rows[n], rates[n])
+    card = CARD.scratch(units * B, n_indices, mask.size, dtype)
     CARD.put(mem, card.mem)
     CARD.put(mask, card.mask)
     turn = Turn(B, 1)
     CARD.put(KEY, turn.key)
     grads = CARD.put(np.full(n_params, np.nan, dtype))
-    recorder = Recorder(plan, B, c.TRAIN, data, c.Params(CARD.put(theta), nothing, grads), card, turn)
+    recorder = Recorder(plan, B, c.TRAIN, c.Data(*map(CARD.put, data)), c.Params(CARD.put(theta), nothing, grads), card, turn)
     CARD.put(samples, recorder.samples)
-    for table, order in ((card_executor.FORWARD, 1), (card_executor.BACKWARD, -1)):
-        for row, rate in zip(rows[::order], rates[::order]):
+    for table, order in ((card_executor.FORWARD, range(len(rows))), (card_executor.BACKWARD, layers[::-1])):
+        for n in order:
             recorder.operation_begins()
-            table[int(row[c.OP])](recorder, row, rate)
+            table[int(rows[n][c.OP])](recorder, rows[n], rates[n])
     card_executor._replay(recorder)
     found, found_grads = np.empty_like(mem), np.empty(n_params, dtype)
     CARD.get(card.mem, found)
@@ -90,9 +98,10 @@ def parameters(rows):
 
 def buffers(rows, B):
     """(name, start, stop) of all that somebody reads afterwards."""
-    for row in rows:
+    for row in rows[rows[:, c.OP] == c.RECURRENT]:
         n, T, H, ld = B * row[c.REPEAT], row[c.T_IN], row[c.F_OUT], row[c.LD]
-        sizes = {"H_DROP": T * n * H, "DH": n * H, "DC": n * H, "DX": T * n * row[c.F_IN],
+        inputs = T * n if row[c.SLOTS] == c.NONE else N_TOKENS
+        sizes = {"H_DROP": T * n * H, "DH": n * H, "DC": n * H, "DX": inputs * row[c.F_IN],
                  "Y": (T if row[c.SEQUENCE] else 1) * n * ld}
         for name, size in sizes.items():
             if row[getattr(c, name)] != c.NONE:
@@ -104,23 +113,17 @@ def buffers(rows, B):
             yield "C_SEQ", int(row[c.C_SEQ] * B + first * n * H), int(row[c.C_SEQ] * B + last * n * H)
 
 
-def check(lowered, B, dtype, real=None, orders=(cudasim.FIRST_TO_LAST,)):
+def check(lowered, B, dtype, real=None, orders=(cudasim.FIRST_TO_LAST,), ids=None):
     """Asserts that both give the same; returns what the card gave."""
     for order in orders:
         with cudasim.checked(order):
-            expected, found = run(lowered, B, dtype, real)
+            expected, found = run(lowered, B, dtype, real, ids)
         for name, start, stop in buffers(lowered[0], B):
             np.testing.assert_allclose(found[0][start:stop], expected[0][start:stop], rtol=TOLERANCE[dtype],
                                        atol=TOLERANCE[dtype], err_msg=name)
         scale = max(1, np.abs(expected[1]).max())
         np.testing.assert_allclose(found[1] / scale, expected[1] / scale, rtol=0, atol=TOLERANCE[dtype], err_msg="grads")
     return found
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("cell", CELLS)
-def test_simple(cell, dtype):
-    check(lower(CELLS[cell](3), 3, 2), 2, dtype)
 
 
 KINDS = ["plain", "masked", "given", "dropped", "concat", "all"]
@@ -147,3 +150,63 @@ def test_cells(cell, kind, way, monkeypatch):
     sequences = (KINDS.index(kind) + list(CELLS).index(cell)) % 2 == 0
     lowered, B, real = make_case(cell, kind, sequences)
     check(lowered, B, np.float64, real)
+
+
+@pytest.mark.parametrize("way", ["sequence", "steps"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_float32_in_both_orders_of_threads(cell, way, monkeypatch):
+    if way == "steps":
+        monkeypatch.setattr(sequence, "LARGEST", {np.float32: 0, np.float64: 0})
+    lowered, B, real = make_case(cell, "masked", True)
+    first, last = (check(lowered, B, np.float32, real, (order,)) for order in (cudasim.FIRST_TO_LAST, cudasim.LAST_TO_FIRST))
+    for one, other in zip(first, last):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("units", [1, 4, 5, 8, 9])
+def test_units_below_at_and_above_the_sizes(units):
+    """9 units are more than a simulated block has room for: they go step by step."""
+    check(lower(GRU(units), 2, 3), 2, np.float64)
+    check(lower(LSTM(units, return_sequences=True), 2, 3, (True,)), 2, np.float64)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_rows_of_a_block_change_no_bit(cell, monkeypatch):
+    lowered, B, real = make_case(cell, "masked", True)
+    found = []
+    for R in (1, 2, 4):
+        monkeypatch.setattr(sequence, "rows_of_block", lambda dtype, size, n_rows, R=R: R)
+        found.append(check(lowered, B, np.float32, real))
+    for start, stop in [span[1:] for span in buffers(lowered[0], B)]:
+        for other in found[1:]:
+            np.testing.assert_array_equal(found[0][0][start:stop], other[0][start:stop])
+
+
+@pytest.mark.parametrize("n_rows, R", [(1, 1), (132, 1), (264, 1), (265, 4), (5000, 4)])
+def test_rows_of_a_block(n_rows, R):
+    assert sequence.rows_of_block(np.float32, 64, n_rows) == R
+    assert sequence.rows_of_block(np.float32, 128, n_rows) == (1 if n_rows <= 132 else 2)
+
+
+def test_what_does_not_fit_into_registers_lies_in_shared_memory(monkeypatch):
+    monkeypatch.setattr(resident, "REGISTERS", 0)
+    for name in ("forward", "backward"):  # without the kernels that other tests have made
+        monkeypatch.setattr(sequence, name, family(getattr(sequence, name).__wrapped__))
+    monkeypatch.setattr(sequence, "SIZES", (16,))
+    assert sequence.forward_tile(np.float64, c.LSTM, 16, 1).shared > 0
+    for cell in ("lstm", "gru"):
+        check(lower(CELLS[cell](5), 2, 2), 3, np.float64)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("way", ["sequence", "steps"])
+def test_distinct_tokens(cell, way, monkeypatch):
+    """Numbers of tokens in `indices`, and their rows' products, against the same layer on the gathered rows."""
+    if way == "steps":
+        monkeypatch.setattr(sequence, "LARGEST", {np.float32: 0, np.float64: 0})
+    rows = Network([Embedding(9, 3, mask_zero=True), Bidirectional(CELLS[cell](3)), Dense(1)], (5,), "squared_error", (1.0,),
+                   backend="numpy").lower(5, np.dtype(np.float64), train=True, masked=True)
+    ids = np.random.default_rng(0).choice([0, 2, 3, 7, 8], (4, 5)).astype(np.int32)
+    ids[0] = 0, 2, 3, 7, 8  # numbers by first appearance are those by id: a backend may take either
+    assert (rows.plan.rows[2:-2, c.SLOTS] != c.NONE).all()
+    check((rows.plan.rows[:-2], rows.plan.rates[:-2], rows.mem, rows.mask), 4, np.float64, ids=ids)

@@ -72,7 +72,7 @@ def device(make):
 
 
 def unrolled(n: int, make):
-    """A device function that does make(0), ..., make(n - 1) with its one argument, a tuple: a loop that is unrolled for certain.
+    """A device function that does make(0), ..., make(n - 1) with its argument, a tuple: a loop unrolled for certain.
 
     What a loop does to registers must not depend on what a compiler thinks of its length.
     """

@@ -10,8 +10,6 @@ from tsrnn.backends.cuda.dropout import constants, scale_of
 from tsrnn.backends.cuda.jit import cuda, family
 from tsrnn.backends.cuda.products import Matrix
 
-MULTIPROCESSORS = 132  # where there are fewer, blocks wait for others
-
 
 class Layer:
     """Where the row's arrays lie: ints, as kernels take them.
@@ -68,16 +66,10 @@ class Layer:
         return (self.c, self.H) if self.cell.has_cell_state else (self.h, self.ld)
 
 
-def rows_of_block(n_rows: int, blocks_together: int) -> int:
-    """R: as few as let all blocks run at the same time."""
-    return next((R for R in (1, 2) if -(-n_rows // R) <= blocks_together), 4)
-
-
 def plan_blocks(recorder, a, tile_of):
     """The units' padded number and the block's rows for `sequence`'s kernels, and the tile they give."""
     size = next(size for size in sequence.SIZES if size >= a.H)
-    together = MULTIPROCESSORS * max(1, 256 // size // 2)
-    R = rows_of_block(a.rows, together)
+    R = sequence.rows_of_block(recorder.dtype, size, a.rows)
     tile = tile_of(recorder.dtype, a.code, size, R)
     return size, R, tile, sequence.shared_size(tile) * np.dtype(recorder.dtype).itemsize
 
@@ -92,7 +84,8 @@ def draw(dtype):
         if i < n:
             row = i // H
             sub = row // samples.size
-            mem[target + i] = scale_at(key[0], key[1], stream, samples[row - sub * samples.size], sub, i - row * H, limit, scale)
+            sample = samples[row - sub * samples.size]
+            mem[target + i] = scale_at(key[0], key[1], stream, sample, sub, i - row * H, limit, scale)
     return kernel
 
 

@@ -15,7 +15,7 @@ from tsrnn.backends.cuda.jit import cuda, device, index, unrolled
 
 ALL = 0xFFFFFFFF
 REGISTERS = 65536       # of a multiprocessor
-OTHERS = 56             # registers of a thread that addresses and a step's values take, about; see tests/cuda_compile.py
+OTHERS = 40             # registers of a thread that addresses and a step's values take, about
 
 
 class Tile(NamedTuple):
@@ -42,8 +42,8 @@ def make_tile(dtype, threads, lanes, outputs, inner, rows) -> Tile:
     pieces = share // vector
     registers = min(255, REGISTERS // threads) - OTHERS - words * (rows * (outputs + vector) + 6 * (words - 1))
     kept = min(pieces, registers // (words * outputs * vector))
-    if kept < pieces:  # room for a piece on its way to the product
-        kept = min(pieces, (registers - words * outputs * vector) // (words * outputs * vector))
+    if kept < pieces:  # room for a piece on its way to the product; one is kept in any case: there are no empty arrays
+        kept = max(1, kept - 1)
     return Tile(threads, lanes, outputs, inner, vector, pieces, kept, rows)
 
 

@@ -1,8 +1,9 @@
 """The whole time loop of a recurrent layer in one launch: a block has R rows of the batch, and W_hh in its registers.
 
-Four threads a unit: together they multiply, and then each does the cell of its unit in one of the rows (where R is less than
-four, several do the same).  The state h, backward the gates' gradients, lie twice in shared memory, for this step and the next: so one barrier a
-step is enough.  What a step reads from the card's memory has been asked for a step before.
+Four threads a unit: together they multiply, and then each does the cell of its unit in one of the rows; where R is less than
+four, several do the same, but for the LSTM, see `is_by_gate`.  The state h, backward the gates' gradients, lie twice in shared
+memory, for this step and the next: so one barrier a step is enough.  What a step reads from the card's memory has been asked
+for a step before.  Steps before the first and behind the last real one of a block's rows cost next to nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import numpy as np
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda import gru, lstm, rnn
 from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family, index
-from tsrnn.backends.cuda.resident import halve, load, make_tile, multiply, share_outputs, share_rows
+from tsrnn.backends.cuda.resident import load, make_tile, multiply, share_outputs, share_rows
 
 CELLS = MappingProxyType({c.LSTM: lstm, c.GRU: gru, c.RNN: rnn})
 SIZES = (4, 8) if SIMULATED else (8, 16, 32, 48, 64, 96, 128)  # to which the units are filled up
 LARGEST = {np.float32: SIZES[-1], np.float64: min(SIZES[-1], 64)}
+MULTIPROCESSORS = 132  # where there are fewer, blocks wait for others
 AHEAD = 8  # loads under way where steps are nothing but padding
 
 
@@ -29,6 +31,19 @@ def forward_tile(dtype, code, size, R):
 def backward_tile(dtype, code, size, R):
     """Sixteen lanes make four units; the vectors are a step's gate gradients, gate by gate."""
     return make_tile(dtype, 4 * size, 16, 4, -(-c.CELLS[code].gates * size // 16) * 16, R)
+
+
+def blocks_together(dtype, size, R):
+    """Blocks that a multiprocessor has room for: with one row a block registers for 512 threads, else for one block."""
+    return max(1, 512 // (4 * size)) if dtype is np.float32 and R == 1 else 1
+
+
+def rows_of_block(dtype, size, n_rows):
+    """R: as few rows as let all blocks run at the same time; of the largest layers two at most have room."""
+    for R in (1, 2) if size > 96 else (1, 2, 4):
+        if -(-n_rows // R) <= MULTIPROCESSORS * blocks_together(dtype, size, R):
+            break
+    return R
 
 
 def shared_size(tile):
@@ -142,7 +157,7 @@ def hold_gradient(dtype, code, sequence):
     zero, n = dtype(0), c.CELLS[code].slots
     store = store_slots(n)
 
-    def function(d, gates, mem, here, first, stop, n_rows, H, work, dy, ld):
+    def function(d, gates, mem, here, first, stop, downwards, n_rows, H, work, dy, ld):
         some = cuda.local.array(AHEAD, dtype)
         for s in range(n):
             gates[s] = zero
@@ -150,9 +165,10 @@ def hold_gradient(dtype, code, sequence):
             for t in range(first, stop):
                 store(gates, mem, work + t * n_rows * n * H, H)
         if sequence:
-            for start in range(first, stop, AHEAD):
+            for start in range(0, stop - first, AHEAD):  # in the loop's order: which step is whose depends on the block
                 for i in range(AHEAD):
-                    some[i] = mem[index(dy + (start + i) * n_rows * ld)] if start + i < stop else zero
+                    t = stop - 1 - start - i if downwards else first + start + i
+                    some[i] = mem[index(dy + t * n_rows * ld)] if first <= t < stop else zero
                 for i in range(AHEAD):
                     d[0] += some[i]
     return function
@@ -208,6 +224,7 @@ def forward_steps(dtype, code, act, tile, masked, dropped, tokens):
         load_own(ahead, mem, source + row_of(indices, numbers, position) * ld_source, H)
         real_ahead = real_at(mask, real + position)
         next_row = row_of(indices, numbers, np.int32(position + (stride if n > 1 else 0)))
+        cuda.syncthreads()
         for s in range(n):
             buffer, is_real_ = (s & 1) * width, real_ahead
             for g in range(G):
@@ -276,7 +293,6 @@ def forward(dtype, code, act, size, R, masked, dropped, tokens):
         cuda.syncthreads()  # shared memory is clear
         if here:
             shared[(thread & (R - 1)) * size + unit] = state[0] * factor
-        cuda.syncthreads()
         if low < high:
             t, stride = (high - 1, -n_rows) if reverse else (low, n_rows)
             at = u + gate * H
@@ -287,7 +303,7 @@ def forward(dtype, code, act, size, R, masked, dropped, tokens):
             hold(state, factor, mem, 0 if reverse else high, low if reverse else T, n_rows, b, H, h, ld, c, drop)
             if y >= 0:
                 mem[index(y + b * ld + u)] = state[0]
-    return kernel, {"launch_bounds": tile.threads}
+    return kernel, {"launch_bounds": (tile.threads, blocks_together(dtype, size, R))}
 
 
 @device
@@ -295,8 +311,8 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
     """The time loop backwards; `old`, `ld_old`: states that the cell looks at, of the step at row + n_rows."""
     body, G, S = CELLS[code].backward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots
     real_at, fetch, store, R, zero = is_real(masked), load_slots(S), store_slots(S), tile.rows, dtype(0)
-    product, add_rows, add_pairs, add_units, inner, n_sums = multiply(tile), share_rows(R, 4), halve(4), halve(2), tile.inner, 4 * R
-    width = R * inner
+    product, add_rows, add_units = multiply(tile), share_rows(R, 4), share_outputs()
+    inner, width, n_sums = tile.inner, R * tile.inner, 4 * R
 
     def function(mem, mask, shared, weights, d, factor, here, n, position, stride, n_rows, H, real, work, gates_width, old,
                  ld_old, before_at, dy, ld):
@@ -304,7 +320,8 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
         lane, own = thread & 15, ((thread >> 2) & (R - 1)) * inner + (thread >> 4) * 4 + (thread & 3)
         sums, gates, ahead = cuda.local.array(n_sums, dtype), cuda.local.array(S, dtype), cuda.local.array(S, dtype)
         fetch(ahead, mem, work + position * gates_width, H)
-        later, before_ahead = mem[index(old + np.int32(position + n_rows) * ld_old)], mem[index(old + np.int32(position + before_at) * ld_old)]
+        later = mem[index(old + np.int32(position + n_rows) * ld_old)]
+        before_ahead = mem[index(old + np.int32(position + before_at) * ld_old)]
         dy_ahead, real_ahead = mem[index(dy + position * ld)] if sequence else zero, real_at(mask, real + position)
         cuda.syncthreads()
         for s in range(n):
@@ -332,7 +349,6 @@ def backward_steps(dtype, code, act, tile, size, masked, dropped, sequence):
                 sums[i] = zero
             product(sums, weights, shared, 2 * R * inner, buffer, lane, thread)
             add_rows(sums, lane, 4)
-            add_pairs(sums, lane, 2)
             add_units(sums, lane, 1)
             d[0] += sums[0] * factor
             position, later = after, before
@@ -344,7 +360,8 @@ def backward(dtype, code, act, size, R, masked, dropped, sequence):
     """Gradients of the gates of all steps, over the gates, and of the initial state."""
     G, has_c, tile = c.CELLS[code].gates, c.CELLS[code].has_cell_state, backward_tile(dtype, code, size, R)
     S, n_weights, spare, zero, one = c.CELLS[code].slots, tile.kept * tile.vector * 4, 2 * R * tile.inner, dtype(0), dtype(1)
-    bounds_of, load_weights, hold = real_steps(masked, R), load(dtype, tile, transposed_weight(dtype, G, size)), hold_gradient(dtype, code, sequence)
+    bounds_of, load_weights = real_steps(masked, R), load(dtype, tile, transposed_weight(dtype, G, size))
+    hold = hold_gradient(dtype, code, sequence)
     loop = backward_steps(dtype, code, act, tile, size, masked, dropped, sequence)
 
     def kernel(mem, mask, theta, T, n_rows, H, reverse, w, real, work, old, ld_old, drop, dy, ld, dh, dc):
@@ -362,17 +379,17 @@ def backward(dtype, code, act, size, R, masked, dropped, sequence):
         low, high = bounds_of(bounds, mask, real, T, n_rows)
         d[0], d[1] = zero if sequence else mem[index(dy + b * ld + u)], zero
         factor = mem[index(drop + (T * n_rows + b) * H + u)] if dropped else one
-        hold(d, gates, mem, here, 0 if reverse else high, low if reverse else T, n_rows, H, work + b * S * H + u,
-             dy + b * ld + u, ld)
+        hold(d, gates, mem, here, 0 if reverse else high, low if reverse else T, not reverse, n_rows, H,
+             work + b * S * H + u, dy + b * ld + u, ld)
         if low < high:
             t = low if reverse else high - 1
             loop(mem, mask, shared, weights, d, factor, here, high - low, np.int32(t * n_rows + b),
                  np.int32(n_rows if reverse else -n_rows), np.int32(n_rows), H, real, work + u, np.int32(S * H), old + u,
                  np.int32(ld_old), np.int32(2 * n_rows if reverse else 0), dy + u, np.int32(ld))
-        hold(d, gates, mem, here, high if reverse else 0, T if reverse else low, n_rows, H, work + b * S * H + u,
-             dy + b * ld + u, ld)
+        hold(d, gates, mem, here, high if reverse else 0, T if reverse else low, not reverse, n_rows, H,
+             work + b * S * H + u, dy + b * ld + u, ld)
         if here:
             mem[index(dh + b * H + u)] = d[0]
             if has_c:
                 mem[index(dc + b * H + u)] = d[1]
-    return kernel, {"launch_bounds": tile.threads}
+    return kernel, {"launch_bounds": (tile.threads, blocks_together(dtype, size, R))}

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tsrnn.backends import contract as c
-from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family, index
+from tsrnn.backends.cuda.jit import SIMULATED, cuda, device, family, index, unrolled
 from tsrnn.backends.cuda.sequence import CELLS, is_real, load_slots, load_x, row_of_x, store_slots, store_state
 
 
 class Block(NamedTuple):
-    """What a block makes: rows x units, by threads of `height` rows each; `depth` terms of a sum lie in shared memory at a time."""
+    """What a block makes: rows x units, by threads of `height` rows each, from `depth` terms of a sum at a time."""
 
     rows: int
     units: int
@@ -41,7 +41,7 @@ def _padded(dtype, depth):
 
 @device
 def fetch_rows(dtype, lines, depth, threads):
-    """A tile (lines, depth) of the rows of a matrix from `first` on; zeros behind its end.  The factor may have its own rows."""
+    """A tile (lines, depth) of a matrix from row `first` on, times that of `factors`; zeros behind its end."""
     count, zero = lines * depth // threads, dtype(0)
 
     def function(values, array, at, ld, first, n, k, stop, factors, has_factors):
@@ -95,15 +95,18 @@ def put_gates(gates, units, depth, threads):
 def multiply_gates(dtype, block, gates, stride):
     """sums[i * gates + g] += the thread's rows i times its unit's weights."""
     rows, units, depth, height, _ = block
-    apart = rows // height
+    apart, vector = rows // height, min(depth, 16 // np.dtype(dtype).itemsize)
 
-    def function(sums, xs, ws, x, y):
-        for k in range(depth):
-            for i in range(height):
-                value = xs[(y + i * apart) * stride + k]
-                for g in range(gates):
-                    sums[i * gates + g] += value * ws[(k * units + x) * gates + g]
-    return function
+    def piece(n):
+        def function(args):
+            sums, xs, ws, x, y = args
+            for j in range(vector):
+                for i in range(height):
+                    value = xs[index((y + i * apart) * stride + n * vector + j)]
+                    for g in range(gates):
+                        sums[i * gates + g] += value * ws[index(((n * vector + j) * units + x) * gates + g)]
+        return cuda.jit(function, device=True, inline="always")
+    return unrolled(depth // vector, piece)
 
 
 @family
@@ -114,8 +117,10 @@ def forward_step(dtype, code, act, masked, dropped, tokens):
     n_h, n_w, n_sums, apart = rows * depth // threads, depth * units * G // threads, height * G, rows // height
     fetch_h, put_h = fetch_rows(dtype, rows, depth, threads), put_rows(rows, depth, threads, stride)
     fetch_w, put_w = fetch_gates(dtype, G, units, depth, threads), put_gates(G, units, depth, threads)
-    product, load, store, store_gates = multiply_gates(dtype, block, G, stride), load_x(code, G), store_state(code), store_slots(S)
-    real_at, row_of, has_c, size_h, size_w = is_real(masked), row_of_x(tokens), c.CELLS[code].has_cell_state, rows * stride, depth * units * G
+    product, load = multiply_gates(dtype, block, G, stride), load_x(code, G)
+    store, store_gates = store_state(code), store_slots(S)
+    real_at, row_of, has_c = is_real(masked), row_of_x(tokens), c.CELLS[code].has_cell_state
+    size_h, size_w = rows * stride, depth * units * G
 
     def kernel(mem, mask, indices, theta, t, n_rows, H, before, now, w, real, work, source, ld_source, numbers, h, ld, c, drop,
                factors, y):
@@ -139,7 +144,7 @@ def forward_step(dtype, code, act, masked, dropped, tokens):
             if k + depth < H:
                 fetch_h(next_h, mem, h + before * ld, ld, first_row, n_rows, k + depth, H, factors, dropped)
                 fetch_w(next_w, theta, w, H, first_unit, k + depth)
-            product(sums, xs, ws, column, line)
+            product((sums, xs, ws, column, line))
         u = first_unit + column
         for i in range(height):
             row = first_row + line + i * apart
@@ -166,13 +171,18 @@ def multiply_rows(dtype, block, stride):
     """sums[i] += the thread's rows i times its unit's row, over its part of the depth."""
     rows, units, depth, height, parts = block
     apart, share = rows // height, depth // parts
+    vector = min(share, 16 // np.dtype(dtype).itemsize)
 
-    def function(sums, xs, ws, x, y, part):
-        for k in range(share):
-            weight = ws[x * stride + part * share + k]
-            for i in range(height):
-                sums[i] += xs[(y + i * apart) * stride + part * share + k] * weight
-    return function
+    def piece(n):
+        def function(args):
+            sums, xs, ws, x, y, part = args
+            for j in range(vector):
+                k = part * share + n * vector + j
+                weight = ws[index(x * stride + k)]
+                for i in range(height):
+                    sums[i] += xs[index((y + i * apart) * stride + k)] * weight
+        return cuda.jit(function, device=True, inline="always")
+    return unrolled(share // vector, piece)
 
 
 @device
@@ -199,7 +209,8 @@ def backward_step(dtype, code, act, masked, dropped, sequence, has_later, has_st
     """Gradients of the gates of the step at `t`, its position, from those of the step at `later`; and the running ones."""
     block, body, G, S = BACKWARD, CELLS[code].backward(dtype, act), c.CELLS[code].gates, c.CELLS[code].slots
     (rows, units, depth, height, parts), threads, stride, zero = block, block.threads, _padded(dtype, block.depth), dtype(0)
-    n_x, n_w, apart, size_x, size_w = rows * depth // threads, units * depth // threads, rows // height, rows * stride, units * stride
+    n_x, n_w, apart = rows * depth // threads, units * depth // threads, rows // height
+    size_x, size_w = rows * stride, units * stride
     fetch_x, put_x = fetch_rows(dtype, rows, depth, threads), put_rows(rows, depth, threads, stride)
     fetch_w, put_w = fetch_rows(dtype, units, depth, threads), put_rows(units, depth, threads, stride)
     product, add_up, load, store = multiply_rows(dtype, block, stride), add_parts(dtype, block), load_slots(S), store_slots(S)
@@ -228,7 +239,7 @@ def backward_step(dtype, code, act, masked, dropped, sequence, has_later, has_st
                 if k + depth < n:
                     fetch_x(next_x, mem, work + later * S * H, S * H, first_row, n_rows, k + depth, n, 0, False)
                     fetch_w(next_w, theta, w, n, first_unit, H, k + depth, n, 0, False)
-                product(sums, xs, ws, column, line, part)
+                product((sums, xs, ws, column, line, part))
             add_up(sums, added, line * units + column, part)
         for i in range(height):
             row = first_row + line + i * apart
@@ -281,8 +292,8 @@ def forward(recorder, a, given, y):
                       a.c + start * a.H)
     for t in a.steps:
         recorder.launch(kernel, _grid(a, FORWARD), FORWARD.threads, recorder.mem, recorder.mask, recorder.indices,
-                        recorder.theta, t * a.rows, a.rows, a.H, t * a.rows + a.previous, (t + 1) * a.rows, a.W_hh, a.mask, a.work,
-                        a.x_parts.at, a.x_parts.ld, a.numbers, a.h, a.ld, a.c, a.drop, a.drop + a.n * a.H,
+                        recorder.theta, t * a.rows, a.rows, a.H, t * a.rows + a.previous, (t + 1) * a.rows, a.W_hh, a.mask,
+                        a.work, a.x_parts.at, a.x_parts.ld, a.numbers, a.h, a.ld, a.c, a.drop, a.drop + a.n * a.H,
                         y if t == a.steps[-1] else c.NONE)
 
 
@@ -290,7 +301,8 @@ def backward(recorder, a, dy, dh, dc):
     """Records the steps backwards, and after the last one the gradient of the initial state."""
     later = None
     for t in (*reversed(a.steps), None):
-        kernel = backward_step(recorder.dtype, a.code, a.act, a.masked, a.dropped, a.is_sequence, later is not None, t is not None)
+        kernel = backward_step(recorder.dtype, a.code, a.act, a.masked, a.dropped, a.is_sequence, later is not None,
+                               t is not None)
         at = (t or 0) * a.rows
         recorder.launch(kernel, _grid(a, BACKWARD), BACKWARD.threads, recorder.mem, recorder.mask, recorder.theta, at,
                         (later or 0) * a.rows, a.rows, a.H, a.W_hh, a.mask, a.work, *a.looked_at(), at + a.previous,
