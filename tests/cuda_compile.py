@@ -1,6 +1,6 @@
 """Compiles every kernel that networks launch with the real compiler, for compute capability 9.0; no GPU is needed.
 
-``python cuda_compile.py [NAME ...]`` prints a JSON object a line: network, dtype, family, kernel, threads, registers, stack,
+``python cuda_compile.py PART PARTS`` takes every so manieth kernel; it prints a JSON object a line: network, dtype, family, kernel, threads, registers, stack,
 spills and shared memory in bytes, float64 instructions.  The last line has the families that no network has launched.  It runs
 in a process of its own: `numba.cuda` is either simulated or not.
 """
@@ -22,7 +22,6 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import numpy as np  # noqa: E402
 
 CC, ARCH = (9, 0), "sm_90"
-FEW, MANY = 7, 600
 OPTIONS = ("launch_bounds", "lineinfo")  # of `cuda.jit` that change the code
 USED = re.compile(r"Used (\d+) registers")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -87,9 +86,9 @@ def launches(network, n=7, dtype=np.float32, steps=None, train=True, masked=Fals
     return recorder.launches
 
 
-def all_launches(names):
-    """Every launch of the networks of these names, or of all: (network, dtype, launch)."""
-    from cuda_networks import COMPILED
+def all_launches():
+    """Every launch of the networks: (network, dtype, launch)."""
+    from cuda_networks import COMPILED, MANY, MASKED, WIDE
 
     from tsrnn.backends.cuda.place import fill
     from tsrnn.backends.cuda.recorder import Launch
@@ -97,18 +96,15 @@ def all_launches(names):
     from tsrnn.network import Network
 
     for name, arguments in COMPILED.items():
-        if names and name not in names:
-            continue
         network = Network(*arguments, backend="cuda")
-        solvers = SOLVERS if name == next(iter(COMPILED)) else ["adam"]
-        for dtype in (np.float32, np.float64):
-            for train, masked, solver in [(True, False, solver) for solver in solvers] + [(True, True, "adam"),
-                                                                                        (False, False, "adam")]:
-                if masked and any(type(layer).__name__ in ("Flatten", "Reshape") for layer in network.layers):
-                    continue
-                for n in (FEW, MANY):  # samples: large batches take larger tiles
-                    for launch in launches(network, n, dtype=dtype, train=train, masked=masked, solver=solver):
-                        yield name, dtype, launch
+        fixed = any(type(layer).__name__ in ("Flatten", "Reshape") for layer in network.layers)
+        ways = [(7, True, False, solver) for solver in (SOLVERS if name == next(iter(COMPILED)) else ["adam"])]
+        ways += [(7, False, False, "adam")] + [(600, True, False, "adam")] * (name in MANY)
+        ways += [(7, True, True, "adam")] * (name in MASKED and not fixed)
+        for dtype in (np.float32, np.float64)[:1 + (name in WIDE)]:
+            for n, train, masked, solver in ways:
+                for launch in launches(network, n, dtype, train=train, masked=masked, solver=solver):
+                    yield name, dtype, launch
     for dtype in (np.float32, np.float64, np.int64, np.int32, np.uint32, np.uint8):
         yield "any", dtype, Launch(fill(dtype), (1,), (256,), (np.zeros(1, dtype), 0), 0)
 
@@ -118,7 +114,7 @@ def family_of(kernel) -> str:
     return f"{kernel.py_func.__module__}.{kernel.py_func.__qualname__.partition('.')[0]}".removeprefix("tsrnn.backends.cuda.")
 
 
-def main(names) -> None:
+def main(part: int, parts: int) -> None:
     simulate_memory()
     from tsrnn.backends import cuda as backend
     from tsrnn.backends.cuda import jit
@@ -126,18 +122,20 @@ def main(names) -> None:
     for module in pkgutil.iter_modules(backend.__path__):
         importlib.import_module(f"{backend.__name__}.{module.name}")
     done, left_out = set(), {name.removeprefix("tsrnn.backends.cuda.") for name in jit.families}
-    for name, dtype, launch in all_launches(names):
+    for name, dtype, launch in all_launches():
         key = launch.kernel, signature(launch.args), launch.block, launch.shared
-        if key not in done:
-            done.add(key)
+        if key in done:
+            continue
+        done.add(key)
+        what = {"network": name, "dtype": np.dtype(dtype).name, "family": family_of(launch.kernel)}
+        left_out.discard(what["family"])
+        if len(done) % parts == part:
             found = compile_kernel(launch.kernel, launch.args, launch.block)
             found["shared"] += launch.shared
             del found["ptx"]
-            what = {"network": name, "dtype": np.dtype(dtype).name, "family": family_of(launch.kernel)}
-            left_out.discard(what["family"])
             print(json.dumps(what | found), flush=True)
     print(json.dumps({"left_out": sorted(left_out)}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*map(int, sys.argv[1:]))

@@ -34,8 +34,10 @@ STEPS = 70  # long enough for sequences that several threads share
 
 def _recurrent():
     for name, (cell, options) in CELLS.items():
-        for H in SIZES:
+        for H in SIZES if name != "rnn relu" else (64,):
             yield f"{name} {H}", ([cell(H, **options, **SEQ), cell(H, **options), Dense(2)], (STEPS, 5), "squared_error")
+        if name == "rnn relu":
+            continue
         both = [Bidirectional(cell(64, recurrent_dropout=0.2, **options, **SEQ)), Bidirectional(cell(16, **options), "sum")]
         yield f"{name}, both directions", ([*both, Dense(1)], (STEPS, 5), "squared_error")
 
@@ -67,6 +69,11 @@ COMPILED = {
     "tokens": ([Embedding(500, 16), Dropout(0.2), Conv1D(16, 5, activation="relu"), GlobalAveragePooling1D(), Dense(1)],
                (STEPS,), "binary_crossentropy"),
 }
+
+# of those, the ones that are compiled for large batches, for masked sequences and for float64 as well
+MANY = {"lstm 64", "gru 128", "rnn 16", "dense", "convolutions", "distinct tokens"}
+MASKED = {name for name in COMPILED if not name.endswith((" 16", " 128", " 256"))}
+WIDE = {name for name in COMPILED if not name.endswith((" 64", " 128")) and name not in ("merges", "dropouts")}
 
 # families whose float32 kernels compute in float64 on purpose → why
 DOUBLE = {
