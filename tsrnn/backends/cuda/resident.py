@@ -15,7 +15,7 @@ from tsrnn.backends.cuda.jit import cuda, device, index, unrolled
 
 ALL = 0xFFFFFFFF
 REGISTERS = 65536       # of a multiprocessor
-OTHERS = 40             # registers of a thread that addresses and a step's values take, about
+OTHERS = 56             # registers of a thread that addresses and a step's values take, about
 
 
 class Tile(NamedTuple):
@@ -61,6 +61,7 @@ def load(dtype, tile, element):
             for j in range(vector):
                 for o in range(outputs):
                     weights[(i * vector + j) * outputs + o] = element(source, (i * lanes + lane) * vector + j, o)
+            cuda.syncthreads()  # else the compiler asks for all of the matrix at once, and has no registers for the addresses
         return cuda.jit(to_registers, device=True, inline="always")
     keep = unrolled(kept, piece)
 
