@@ -1,7 +1,7 @@
 """Compiles every kernel that networks launch with the real compiler, for compute capability 9.0; no GPU is needed.
 
-``python cuda_compile.py PART PARTS`` takes every so manieth kernel; it prints a JSON object a line: network, dtype, family, kernel, threads, registers, stack,
-spills and shared memory in bytes, float64 instructions.  The last line has the families that no network has launched.  It runs
+``python cuda_compile.py PART PARTS`` takes one kernel in so many, and prints a JSON object a line: network, dtype, family,
+threads, registers, stack, spills and shared memory in bytes, float64 instructions.  The last line has the families that no network has launched.  It runs
 in a process of its own: `numba.cuda` is either simulated or not.
 """
 
@@ -14,15 +14,14 @@ import pkgutil
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ["NUMBA_ENABLE_CUDASIM"] = "0"
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 import numpy as np  # noqa: E402
+from ptx_card import CC, compile_ptx  # noqa: E402
 
-CC, ARCH = (9, 0), "sm_90"
-OPTIONS = ("launch_bounds", "lineinfo")  # of `cuda.jit` that change the code
+ARCH = "sm_{}{}".format(*CC)
 USED = re.compile(r"Used (\d+) registers")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 SHARED = re.compile(r"(\d+) bytes smem")
@@ -32,12 +31,8 @@ DOUBLE = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z][\w.]*\.f64[\w.]*)", re.MULTILINE
 def compile_kernel(kernel, args, block) -> dict:
     """What the compiler says of a launch: registers, stack, spills and shared memory; instructions on float64 values."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
-    from numba import cuda
-    from numba.cuda import dispatcher
 
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CC)  # device functions that NVVM inlines ask
-    options = {name: kernel.targetoptions[name] for name in OPTIONS if kernel.targetoptions.get(name)}
-    ptx, _ = cuda.compile(kernel.py_func, signature(args), cc=CC, device=False, abi="numba", output="ptx", **options)
+    ptx = compile_ptx(kernel, args)
     # as at a launch: nobody tells the compiler how many threads there will be but the kernel's own options
     options = LinkerOptions(arch=ARCH, verbose=True, max_register_count=kernel.targetoptions.get("max_registers"))
     linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)

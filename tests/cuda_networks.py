@@ -26,7 +26,7 @@ from tsrnn.layers import (
 
 SEQ = {"return_sequences": True}
 CELLS = {"lstm": (LSTM, {}), "gru": (GRU, {}), "rnn": (RNN, {}), "rnn relu": (RNN, {"activation": "relu"})}
-SIZES = (16, 64, 128, 256)  # hidden units: each has kernels of its own kind
+SIZES = {"lstm": (16, 64, 128, 256), "gru": (64, 128, 256), "rnn": (64, 256), "rnn relu": (16,)}  # each is a kind of its own
 LOSSES = {"squared_error": (1.0,), "absolute_error": (1.0,), "huber": (0.7,), "poisson": (1.0,), "quantile": (0.1, 0.9),
           "binary_crossentropy": (1.0,), "categorical_crossentropy": (1.0,)}
 STEPS = 70  # long enough for sequences that several threads share
@@ -34,12 +34,11 @@ STEPS = 70  # long enough for sequences that several threads share
 
 def _recurrent():
     for name, (cell, options) in CELLS.items():
-        for H in SIZES if name != "rnn relu" else (64,):
+        for H in SIZES[name]:
             yield f"{name} {H}", ([cell(H, **options, **SEQ), cell(H, **options), Dense(2)], (STEPS, 5), "squared_error")
-        if name == "rnn relu":
-            continue
-        both = [Bidirectional(cell(64, recurrent_dropout=0.2, **options, **SEQ)), Bidirectional(cell(16, **options), "sum")]
-        yield f"{name}, both directions", ([*both, Dense(1)], (STEPS, 5), "squared_error")
+        if name != "rnn relu":
+            both = [Bidirectional(cell(48, recurrent_dropout=0.2, **SEQ)), Bidirectional(cell(32), "sum")]
+            yield f"{name}, both directions", ([*both, Dense(1)], (STEPS, 5), "squared_error")
 
 
 # name → arguments of a `Network`: layers, input shape, loss and, where there are some, its numbers
@@ -48,7 +47,7 @@ COMPILED = {
     **{loss: ([Flatten(), Dense(2)], (3, 2), loss, numbers) for loss, numbers in LOSSES.items()},
     "dense": ([Dense(64, "tanh"), Dense(64, "relu"), Dense(64, "sigmoid"), Flatten(), Dense(300), Dense(2)], (6, 5),
               "squared_error"),
-    "merges": ([Bidirectional(RNN(8, **SEQ), "sum"), Bidirectional(RNN(8, **SEQ), "mul"), Bidirectional(RNN(8), "ave"),
+    "merges": ([Bidirectional(RNN(64, **SEQ), "sum"), Bidirectional(RNN(64, **SEQ), "mul"), Bidirectional(RNN(64), "ave"),
                 Dense(1)], (STEPS, 3), "squared_error"),
     "convolutions": ([Conv1D(32, 3, activation="relu"), MaxPooling1D(2), Conv1D(16, 4, "valid", "tanh"), AveragePooling1D(2),
                       Conv1D(8, 3, activation="sigmoid"), Conv1D(8, 1), LSTM(16), Dense(1)], (STEPS, 5), "squared_error"),
@@ -59,8 +58,7 @@ COMPILED = {
                      Reshape((4, 4)), Flatten(), Dense(1)], (STEPS, 5), "squared_error"),
     "activations": ([Activation("tanh"), Dense(4), Activation("relu"), Activation("sigmoid"), Activation("linear"), Flatten(),
                      Dense(2)], (6, 3), "squared_error"),
-    "dropouts": ([Dropout(0.2), LSTM(16, input_dropout=0.3, recurrent_dropout=0.2, **SEQ), Dropout(0.2),
-                  GRU(16, recurrent_dropout=0.2, **SEQ), RNN(16, recurrent_dropout=0.2, input_dropout=0.1), Dense(1)],
+    "dropouts": ([Dropout(0.2), LSTM(16, input_dropout=0.3, **SEQ), Dropout(0.2), LSTM(256, recurrent_dropout=0.2), Dense(1)],
                  (STEPS, 5), "squared_error"),
     "distinct tokens": ([Embedding(500, 16, mask_zero=True), Bidirectional(LSTM(64, **SEQ)), GlobalMaxPooling1D(), Dense(1)],
                         (STEPS,), "binary_crossentropy"),
@@ -71,9 +69,10 @@ COMPILED = {
 }
 
 # of those, the ones that are compiled for large batches, for masked sequences and for float64 as well
-MANY = {"lstm 64", "gru 128", "rnn 16", "dense", "convolutions", "distinct tokens"}
-MASKED = {name for name in COMPILED if not name.endswith((" 16", " 128", " 256"))}
-WIDE = {name for name in COMPILED if not name.endswith((" 64", " 128")) and name not in ("merges", "dropouts")}
+MANY = {"lstm 64", "dense", "convolutions", "distinct tokens"}
+MASKED = {name for name in COMPILED if not name.endswith(("16", "64", "128", "256"))} - {"merges", "dropouts"}
+WIDE = {name for name in COMPILED if not name.endswith(("64", "128"))} - {"merges", "dropouts", "rnn 256", "rnn relu 16",
+                                                                         "lstm, both directions", "rnn, both directions"}
 
 # families whose float32 kernels compute in float64 on purpose → why
 DOUBLE = {
