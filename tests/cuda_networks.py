@@ -75,8 +75,13 @@ WIDE = {name for name in COMPILED if not name.endswith(("64", "128"))} - {"merge
                                                                          "lstm, both directions", "rnn, both directions"}
 
 # families whose float32 kernels compute in float64 on purpose → why
+SUMS = "losses, weights and norms are summed in float64"
+RATES = "a step's constants come in float64 and are rounded once"
 DOUBLE = {
-    "executor.take_turn": "the batch's weights are float64, and so is their sum",
+    "executor.take_turn": SUMS, "losses.every_position": SUMS, "losses.add_parts": SUMS, "finish.regularise": SUMS,
+    "finish.conclude": SUMS, "finish._adam": RATES, "finish.rmsprop": RATES, "finish.sgd": RATES,
 }
-# families that need memory of their own in each thread → why
-STACK: dict[str, str] = {}
+# families that spill, bytes a thread at most → why it may be
+FULL = ("a block of the whole sequence takes every register that there is; what is spilled is read once a step, from the "
+        "first-level cache")
+SPILLS = {"sequence.forward": (64, FULL), "sequence.backward": (64, FULL)}

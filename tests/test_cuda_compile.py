@@ -10,8 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from cuda_networks import COMPILED, DOUBLE, STACK
+from cuda_networks import COMPILED, DOUBLE, SPILLS
 
+HERE = Path(__file__).parent
 REGISTERS = 65536       # of a multiprocessor
 SHARED = 227 * 1024     # bytes that a block can have
 GRANULE = 8             # registers are given out in as many for each thread
@@ -20,20 +21,30 @@ REMEDY = 'the kernels could not be compiled; numba-cuda and its compiler are par
 pytestmark = pytest.mark.slow
 
 
-def compiled(*arguments):
-    """What Python, run with these arguments, prints: one JSON object a line.  In that process nothing is simulated."""
-    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "0", "PYTHONPATH": str(Path(__file__).parent)}
-    found = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=900)
-    if found.returncode:
-        pytest.fail(f"{REMEDY}\n{found.stderr[-4000:]}")
-    return [json.loads(line) for line in found.stdout.splitlines()]
+def start(*arguments):
+    """Python with these arguments, in a process where nothing is simulated."""
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "0", "PYTHONPATH": str(HERE)}
+    return subprocess.Popen([sys.executable, *arguments], env=environment, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def compiled(*processes):
+    """What they print: one JSON object a line."""
+    lines = []
+    for process in processes:
+        out, error = process.communicate(timeout=1200)
+        if process.returncode:
+            pytest.fail(f"{REMEDY}\n{error[-4000:]}")
+        lines += map(json.loads, out.splitlines())
+    return lines
 
 
 @pytest.fixture(scope="module")
 def report():
-    """(kernels, what is missing)"""
-    *kernels, missing = compiled(str(Path(__file__).with_name("cuda_compile.py")))
-    return kernels, missing
+    """(kernels, families that no network launches)"""
+    parts = min(4, os.cpu_count() or 1)
+    found = compiled(*(start(str(HERE / "cuda_compile.py"), str(part), str(parts)) for part in range(parts)))
+    return [line for line in found if "left_out" not in line], found[-1]["left_out"]
 
 
 def offenders(kernels, wrong):
@@ -42,8 +53,8 @@ def offenders(kernels, wrong):
 
 
 def test_no_kernel_is_left_out(report):
-    kernels, missing = report
-    assert not missing["left_out"], "add a network that launches these to COMPILED in cuda_networks.py"
+    kernels, left_out = report
+    assert not left_out, "add a network that launches these to COMPILED in cuda_networks.py"
     assert {kernel["network"] for kernel in kernels} <= {*COMPILED, "any"}
     assert {"float32", "float64"} <= {kernel["dtype"] for kernel in kernels}
 
@@ -53,12 +64,11 @@ def test_there_are_not_too_many_kernels(report):
     assert counts.total() <= 400, f"so many take minutes to compile; are all their numbers needed? {counts.most_common(5)}"
 
 
-def test_nothing_spills(report):
-    assert not offenders(report[0], lambda kernel: kernel["spills"])
-
-
-def test_threads_need_no_memory_of_their_own(report):
-    assert not offenders(report[0], lambda kernel: kernel["stack"] and kernel["family"] not in STACK)
+def test_nothing_spills_but_what_is_known(report):
+    def most(kernel):
+        return SPILLS.get(kernel["family"], (0, ""))[0]
+    assert not offenders(report[0], lambda kernel: kernel["spills"] > most(kernel))
+    assert not offenders(report[0], lambda kernel: kernel["stack"] > most(kernel))
 
 
 def test_blocks_fit_on_a_multiprocessor(report):
@@ -78,7 +88,7 @@ def test_float32_is_not_promoted(report):
 def test_exceptions_are_needed(report):
     single = [kernel for kernel in report[0] if kernel["dtype"] == "float32"]
     assert set(DOUBLE) == {kernel["family"] for kernel in single if kernel["double"] and kernel["family"] in DOUBLE}
-    assert set(STACK) == {kernel["family"] for kernel in report[0] if kernel["stack"] and kernel["family"] in STACK}
+    assert set(SPILLS) == {kernel["family"] for kernel in report[0] if kernel["spills"] and kernel["family"] in SPILLS}
 
 
 BAD = """
@@ -117,7 +127,7 @@ for body, args in ((promotes, (x,)), (has_local_memory, (x, 1)), (spills, (x, 1)
 
 
 def test_bad_kernels_are_noticed():
-    found = {kernel.pop("name"): kernel for kernel in compiled("-c", BAD)}
+    found = {kernel.pop("name"): kernel for kernel in compiled(start("-c", BAD))}
     assert [name for name, kernel in found.items() if kernel["double"]] == ["promotes"]
     assert found["has_local_memory"]["stack"] and not found["has_local_memory"]["spills"]
     assert found["spills"]["spills"] and found["spills"]["registers"] <= 32
