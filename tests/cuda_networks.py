@@ -71,8 +71,8 @@ COMPILED = {
 # of those, the ones that are compiled for large batches, for masked sequences and for float64 as well
 MANY = {"lstm 64", "dense", "convolutions", "distinct tokens"}
 MASKED = {name for name in COMPILED if not name.endswith(("16", "64", "128", "256"))} - {"merges", "dropouts"}
-WIDE = {name for name in COMPILED if not name.endswith(("64", "128"))} - {"merges", "dropouts", "rnn 256", "rnn relu 16",
-                                                                         "lstm, both directions", "rnn, both directions"}
+WIDE = {"lstm 16", "gru 256", "distinct tokens, gru", "tokens", "distributed", "activations", "long windows", "global max",
+        "global mean", *LOSSES}
 
 # families whose float32 kernels compute in float64 on purpose → why
 SUMS = "losses, weights and norms are summed in float64"
