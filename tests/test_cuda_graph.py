@@ -125,6 +125,17 @@ def test_where_a_graph_cannot_be_built_launches_stay_single(broken, card):
     assert card.told == single(0), "it is not tried again"
 
 
+def test_a_cuda_core_without_the_default_stream(card):
+    core = graph._core()
+    del core.LEGACY_DEFAULT_STREAM  # cuda-core 0.5
+    replay = graph.Replay(launches(card.told))
+    replay()
+    with pytest.warns(RuntimeWarning, match="one by one.*LEGACY_DEFAULT_STREAM"):
+        replay()
+    replay()
+    assert card.told == 3 * single(0)
+
+
 def test_a_launch_that_cannot_be_captured_is_still_made(card):
     recorded = launches(card.told)
     replay = graph.Replay(recorded)

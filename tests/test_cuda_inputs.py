@@ -14,6 +14,7 @@ from gradcheck import make_data  # noqa: E402
 from tsrnn.backends import contract as c  # noqa: E402
 from tsrnn.backends.cuda import finish, inputs, tokens  # noqa: E402
 from tsrnn.backends.cuda.place import CARD  # noqa: E402
+from tsrnn.backends.cuda.reductions import MAX_GRID_Y  # noqa: E402
 from tsrnn.backends.numpy import finish as numpy_finish  # noqa: E402
 from tsrnn.backends.numpy import inputs as numpy_inputs  # noqa: E402
 from tsrnn.layers import GRU, Activation, Dense, Embedding  # noqa: E402
@@ -38,6 +39,7 @@ def test_samples(dtype, features, lengths):
     replay(recorder)
     np.testing.assert_array_equal(host(recorder.mem), chunk.scratch.mem)
     np.testing.assert_array_equal(host(recorder.mask), chunk.scratch.mask)
+    assert recorder.launches[-1].grid[1] <= MAX_GRID_Y, "whatever the batch"
 
 
 def text_network(V, E, numbered, mask_zero=False, T=7, trainable=True):

@@ -75,9 +75,9 @@ def run(lowered, B, dtype, real=None, ids=None):
     CARD.put(mem, card.mem)
     CARD.put(mask, card.mask)
     turn = Turn(B, 1)
-    CARD.put(KEY, turn.key)
     grads = CARD.put(np.full(n_params, np.nan, dtype))
     recorder = Recorder(plan, B, c.TRAIN, c.Data(*map(CARD.put, data)), c.Params(CARD.put(theta), nothing, grads), card, turn)
+    CARD.put(KEY, recorder.key)
     CARD.put(samples, recorder.samples)
     for table, order in ((card_executor.FORWARD, range(len(rows))), (card_executor.BACKWARD, layers[::-1])):
         for n in order:

@@ -139,6 +139,30 @@ def test_auto_says_once_a_process_that_it_is_the_cpu(no_card):
     np.testing.assert_array_equal(fitted._state.theta, regressor().fit(X, Y)._state.theta)
 
 
+@pytest.mark.parametrize("error, has_package, told", [
+    ("ImportError('no CUDA target')", False, "the package numba-cuda is missing"),
+    ("AttributeError('no NPDatetime')", True, "does not work with the other packages")])  # numba-cuda 0.28 beside numba 0.68
+def test_a_numba_cuda_that_cannot_be_imported(error, has_package, told):
+    script = f"""if True:
+    import sys, types, warnings
+    import numba
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "numba.cuda":
+                raise {error}
+    sys.meta_path.insert(0, Broken())
+    sys.modules["numba_cuda"] = types.ModuleType("numba_cuda") if {has_package} else None
+    from tsrnn.device import backend_of
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        print(backend_of("auto", fitting=True), *[str(one.message) for one in seen])
+"""
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cpu ") and told in done.stdout and 'use device="cpu"' in done.stdout
+
+
 def test_the_cpu_never_imports_numba_cuda():
     scene = """
 import sys

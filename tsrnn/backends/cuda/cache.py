@@ -53,7 +53,7 @@ def _cache_class() -> Any:
 
         @staticmethod
         def _lasts(result: Any) -> bool:
-            return not result.launch_config_sensitive
+            return not getattr(result, "launch_config_sensitive", False)  # older ones do not know of it
 
         @staticmethod
         def _pack(result: Any) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 from tsrnn.backends.cuda.activations import exp
 from tsrnn.backends.cuda.jit import SIMULATED, cuda, device
 
-if SIMULATED:
+if SIMULATED or cuda is None:
     fast_exp, fast_divide = np.exp, np.divide
 else:  # an instruction each, and a few for the range: 2 ulp
     fast_exp, fast_divide = cuda.libdevice.fast_expf, cuda.libdevice.fast_fdividef

@@ -26,7 +26,7 @@ class Replay:
     def __init__(self, launches: list):
         self.launches = launches
         self.calls: list | None = None
-        self.graph = None
+        self.graph = self.stream = None
         self.single = SIMULATED  # no graph, or none any more
 
     def __call__(self) -> None:
@@ -34,7 +34,7 @@ class Replay:
         if self.graph is None and self.calls is not None and not self.single:
             self._capture()
         if self.graph is not None:
-            self.graph.launch(_core().LEGACY_DEFAULT_STREAM)
+            self.graph.launch(self.stream)
             return
         if self.calls is None:  # `kernel[...]` looks a launch up in a table that all kernels share: once is enough
             self.calls = [(configured(kernel, grid, block, 0, shared), args)
@@ -44,6 +44,7 @@ class Replay:
 
     def _capture(self) -> None:
         try:
+            self.stream = _core().LEGACY_DEFAULT_STREAM  # which not every cuda.core has
             self.graph, self.calls = _build(self.launches), []
         except Exception as error:  # an older driver, another cuda.core: whatever it is, single launches work
             self.single = True

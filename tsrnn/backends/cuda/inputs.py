@@ -6,7 +6,7 @@ import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, family
-from tsrnn.backends.cuda.reductions import power_of_two, tile
+from tsrnn.backends.cuda.reductions import MAX_GRID_Y, power_of_two, tile
 from tsrnn.backends.cuda.tokens import embedding_of, is_trained, number_tokens, room_for_tokens
 
 SEGMENT = 4 if SIMULATED else 32  # sorted positions that a thread adds up
@@ -18,9 +18,9 @@ def gather(recorder, row, rate):
     """Samples → Y (T, B, F), zeros behind their length."""
     T, B, F, data = int(row[c.T_OUT]), recorder.B, int(row[c.F_OUT]), recorder.data
     across, down = tile(F, B)
-    recorder.launch(gather_values(recorder.dtype), (T, -(-B // down)), (across, down), B, F, recorder.at(row[c.Y]),
-                    mask_at(recorder, row), recorder.samples, data.starts, data.lengths, data.values, recorder.mem,
-                    recorder.mask)
+    recorder.launch(gather_values(recorder.dtype), (T, min(-(-B // down), MAX_GRID_Y)), (across, down), B, F,
+                    recorder.at(row[c.Y]), mask_at(recorder, row), recorder.samples, data.starts, data.lengths, data.values,
+                    recorder.mem, recorder.mask)
 
 
 def mask_at(recorder, row) -> int:
@@ -33,8 +33,8 @@ def gather_values(dtype):
     zero = dtype(0)
 
     def kernel(B, F, y, mask_at, samples, starts, lengths, values, mem, mask):
-        t, b = cuda.blockIdx.x, cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
-        if b < B:
+        t, first = cuda.blockIdx.x, cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
+        for b in range(first, B, cuda.gridDim.y * cuda.blockDim.y):
             sample = samples[b]
             real = t < lengths[sample]
             source, target = starts[sample] + t * F, y + (t * B + b) * F

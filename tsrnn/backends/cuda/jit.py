@@ -14,8 +14,9 @@ from tsrnn.backends.cuda.cache import keep
 
 try:
     from numba import cuda
-except ImportError:  # a Numba that left its CUDA target to packages of their own
-    cuda = None
+    broken = None
+except Exception as error:  # a Numba that left its CUDA target to packages of their own, or one too new for numba-cuda
+    cuda, broken = None, error
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 # Threads of a block where each works for itself, rows and columns of a block's tile of a product, and so on: real blocks fill a
@@ -36,6 +37,9 @@ def why_not() -> str:
         import numba_cuda  # noqa: F401
     except ImportError:
         return f'the package numba-cuda is missing; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or {REMEDY}'
+    if cuda is None:
+        return (f"numba-cuda does not work with the other packages that are installed ({broken!r}); pip install --upgrade "
+                f"numba-cuda cuda-core cuda-bindings, or {REMEDY}")
     try:
         if cuda.is_available():
             return ""

@@ -10,11 +10,11 @@ import numpy as np
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, device, family
+from tsrnn.backends.cuda.reductions import MAX_GRID_Y
 
 LONG = 4 if SIMULATED else 64    # steps from which on a window is cut
 PARTS = 2 if SIMULATED else 16  # of 32, float64 spills
 LANES = 2 if SIMULATED else 32   # columns of a block where windows are cut
-MAX_GRID_Y = 3 if SIMULATED else 65535  # a card's limit is 65535; simulated, so small that blocks take several windows
 
 
 @device

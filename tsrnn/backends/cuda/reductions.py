@@ -11,6 +11,7 @@ from tsrnn.backends.cuda.jit import SIMULATED, THREADS, cuda, device
 LANES = min(32, THREADS)  # threads of a warp
 # Python's functions raise where the card's give inf or NaN
 exp, log, log1p, sqrt = (np.exp, np.log, np.log1p, np.sqrt) if SIMULATED else (math.exp, math.log, math.log1p, math.sqrt)
+MAX_GRID_Y = 3 if SIMULATED else 65535  # a card's limit is 65535; simulated, so small that blocks take several rows or windows
 
 
 def tile(columns: int, rows: int) -> tuple[int, int]:
