@@ -14,7 +14,7 @@ from tsrnn.backends.cuda.cache import keep
 
 try:
     from numba import cuda
-except ImportError:  # a Numba that left its CUDA target to packages of their own
+except ImportError:  # a Numba that left its CUDA target to packages of their own, or half of one
     cuda = None
 
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
@@ -36,6 +36,8 @@ def why_not() -> str:
         import numba_cuda  # noqa: F401
     except ImportError:
         return f'the package numba-cuda is missing; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or {REMEDY}'
+    if cuda is None:
+        return f'the package numba-cuda cannot be imported; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or {REMEDY}'
     try:
         if cuda.is_available():
             return ""
