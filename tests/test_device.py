@@ -182,6 +182,43 @@ print(sorted(name for name in sys.modules if name.startswith(("numba.cuda", "num
     assert done.stdout.strip() == "[]", done.stdout
 
 
+ABSENT = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "numba_cuda" not in f"{finder}{type(finder)}"]
+sys.modules["numba_cuda"] = None
+"""
+BROKEN = """
+import sys
+import types
+sys.modules["numba_cuda"], sys.modules["numba.cuda"] = types.ModuleType("numba_cuda"), None
+"""
+
+
+@pytest.mark.parametrize("scene, why", [(ABSENT, "numba-cuda is missing"), (BROKEN, "numba-cuda cannot be imported")],
+                         ids=["absent", "broken"])
+def test_without_numba_cuda(scene, why):
+    """As most users have it: Numba's own `numba.cuda`, or none, is no reason for another error."""
+    scene += """
+import numpy as np
+from tsrnn import LSTMRegressor, show_versions
+from tsrnn.backends import NoGPUError
+X = np.random.default_rng(0).normal(size=(20, 5))
+model = LSTMRegressor(hidden_layer_sizes=(4,), max_iter=1, n_iter_no_change=np.inf, device="auto").fit(X, X[:, 0])
+try:
+    model.set_params(device="cuda").fit(X, X[:, 0])
+except NoGPUError as error:
+    print(error)
+print(model.predict(X).shape)
+show_versions(gpu=True)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    done = subprocess.run([sys.executable, "-c", scene], env={**environment, "PYTHONPATH": str(ROOT)}, capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert f'device="cuda": the package {why}; pip install "tsrnn[gpu]"' in done.stdout and "(20,)" in done.stdout
+    assert f"not usable: the package {why}" in done.stdout and done.stderr.count("DeviceWarning") == 1
+
+
 # ----------------------------------------------------------------------------------------------------- ten estimators
 
 

@@ -7,11 +7,6 @@ import numpy as np
 from tsrnn.backends.cuda.activations import exp
 from tsrnn.backends.cuda.jit import SIMULATED, cuda, device
 
-if SIMULATED or cuda is None:
-    fast_exp, fast_divide = np.exp, np.divide
-else:  # an instruction each, and a few for the range: 2 ulp
-    fast_exp, fast_divide = cuda.libdevice.fast_expf, cuda.libdevice.fast_fdividef
-
 
 @device
 def curve(dtype):
@@ -20,6 +15,10 @@ def curve(dtype):
     Where e^ is infinite the quotient is 0; NaN stays NaN.
     """
     one, two = dtype(1), dtype(2)
+    if SIMULATED:
+        fast_exp, fast_divide = np.exp, np.divide
+    else:  # an instruction each, and a few for the range: 2 ulp
+        fast_exp, fast_divide = cuda.libdevice.fast_expf, cuda.libdevice.fast_fdividef
 
     def function(x, is_tanh):
         quotient = (-two if is_tanh else one) / (one + exp(two * x if is_tanh else -x))
