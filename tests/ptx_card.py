@@ -7,6 +7,7 @@ a card by some six orders of magnitude, so small networks only.
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 os.environ["NUMBA_ENABLE_CUDASIM"] = "0"
 
@@ -21,7 +22,9 @@ _compiled: dict[tuple, tuple] = {}
 def compile_ptx(kernel, args) -> str:
     """The compiler's PTX of a kernel for arguments like these."""
     from numba import cuda, typeof, types
+    from numba.cuda import dispatcher
 
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CC)  # device functions that NVVM inlines ask
     options = {name: kernel.targetoptions[name] for name in OPTIONS if kernel.targetoptions.get(name)}
     signature = types.void(*(typeof(arg) for arg in args))
     return cuda.compile(kernel.py_func, signature, cc=CC, device=False, abi="numba", output="ptx", **options)[0]
