@@ -7,10 +7,11 @@ import pytest
 cudasim.install()
 
 from dataclasses import replace  # noqa: E402
+from types import SimpleNamespace  # noqa: E402
 
 from tsrnn.backends import contract as c  # noqa: E402
 from tsrnn.backends.cuda import executor as card_executor  # noqa: E402
-from tsrnn.backends.cuda import resident, sequence  # noqa: E402
+from tsrnn.backends.cuda import recurrent, resident, sequence  # noqa: E402
 from tsrnn.backends.cuda.jit import family  # noqa: E402
 from tsrnn.backends.cuda.place import CARD  # noqa: E402
 from tsrnn.backends.cuda.recorder import Recorder, Turn  # noqa: E402
@@ -161,6 +162,26 @@ def test_float32_in_both_orders_of_threads(cell, way, monkeypatch):
     first, last = (check(lowered, B, np.float32, real, (order,)) for order in (cudasim.FIRST_TO_LAST, cudasim.LAST_TO_FIRST))
     for one, other in zip(first, last):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_card_with_little_shared_memory(monkeypatch):
+    """99 KiB a block: a layer that has no room goes step by step, whatever the batch; smaller ones do not."""
+    monkeypatch.setattr(sequence, "SIZES", (8, 16, 32, 48, 64, 96, 128))
+    monkeypatch.setattr(sequence, "LARGEST", {np.float32: 128, np.float64: 64})
+    fits = recurrent.fits_a_block
+    for room, largest in ((227 << 10, 128), (99 << 10, 96), (48 << 10, 64)):
+        monkeypatch.setattr(recurrent, "most_shared", lambda room=room: room)
+        for H in (8, 64, 96, 97, 128, 129):
+            layer = SimpleNamespace(H=H, code=c.LSTM)
+            assert fits(SimpleNamespace(dtype=np.float32), layer) == (H <= largest)
+
+
+def test_a_layer_without_room_goes_step_by_step(monkeypatch):
+    monkeypatch.setattr(recurrent, "most_shared", lambda: 0)
+    for name in ("forward", "backward"):
+        monkeypatch.setattr(sequence, name, None)
+    lowered, B, real = make_case("lstm", "masked", True)
+    check(lowered, B, np.float64, real)
 
 
 @pytest.mark.parametrize("units", [1, 4, 5, 8, 9])

@@ -7,8 +7,10 @@ import numpy as np
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda import inputs, products, sequence, steps
 from tsrnn.backends.cuda.dropout import constants, scale_of
-from tsrnn.backends.cuda.jit import cuda, family
+from tsrnn.backends.cuda.jit import cuda, family, most_shared
 from tsrnn.backends.cuda.products import Matrix
+
+STATIC = 1024  # bytes of shared memory that a kernel of `sequence` takes beside its tile, at most
 
 
 class Layer:
@@ -66,6 +68,20 @@ class Layer:
         return (self.c, self.H) if self.cell.has_cell_state else (self.h, self.ld)
 
 
+def fits_a_block(recorder, a) -> bool:
+    """Whether blocks of `sequence` have room for the weights, forward and backward and with whatever rows.
+
+    So the batch's size does not matter, which must not change a prediction.
+    """
+    if a.H > sequence.LARGEST[recorder.dtype]:
+        return False
+    size = next(size for size in sequence.SIZES if size >= a.H)
+    tiles = [tile_of(recorder.dtype, a.code, size, R) for tile_of in (sequence.forward_tile, sequence.backward_tile)
+             for R in sequence.choices(size)]
+    most = max(map(sequence.shared_size, tiles)) * np.dtype(recorder.dtype).itemsize
+    return most + STATIC <= most_shared()
+
+
 def plan_blocks(recorder, a, tile_of):
     """The units' padded number and the block's rows for `sequence`'s kernels, and the tile they give."""
     size = next(size for size in sequence.SIZES if size >= a.H)
@@ -98,7 +114,7 @@ def forward(recorder, row, rate):
         recorder.each(draw(recorder.dtype), a.rows * a.H, recorder.mem, recorder.samples, recorder.key, a.H, int(row[c.STREAM]),
                       a.drop + a.n * a.H, *constants(recorder.dtype, rate))
     y = c.NONE if a.is_sequence else recorder.at(row[c.Y]) + a.col
-    if a.H > sequence.LARGEST[recorder.dtype]:
+    if not fits_a_block(recorder, a):
         steps.forward(recorder, a, int(row[c.OPTION]), y)
         return
     size, R, tile, shared = plan_blocks(recorder, a, sequence.forward_tile)
@@ -112,7 +128,7 @@ def backward(recorder, row, rate):
     a = Layer(recorder, row)
     dy, dh, dc = (recorder.at(row[c.DY]) + a.col, recorder.at(row[c.DH]),
                   recorder.at(row[c.DC]) if a.cell.has_cell_state else 0)
-    if a.H > sequence.LARGEST[recorder.dtype]:
+    if not fits_a_block(recorder, a):
         steps.backward(recorder, a, dy, dh, dc)
     else:
         size, R, tile, shared = plan_blocks(recorder, a, sequence.backward_tile)

@@ -38,9 +38,14 @@ def blocks_together(dtype, size, R):
     return max(1, 512 // (4 * size)) if dtype is np.float32 and R == 1 else 1
 
 
+def choices(size):
+    """What R may be: of the largest layers two rows at most have room."""
+    return (1, 2) if size > 96 else (1, 2, 4)
+
+
 def rows_of_block(dtype, size, n_rows):
-    """R: as few rows as let all blocks run at the same time; of the largest layers two at most have room."""
-    for R in (1, 2) if size > 96 else (1, 2, 4):
+    """R: as few rows as let all blocks run at the same time."""
+    for R in choices(size):
         if -(-n_rows // R) <= MULTIPROCESSORS * blocks_together(dtype, size, R):
             break
     return R
