@@ -10,6 +10,7 @@ from gradcheck import KEY, make_engine
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda.executor import _replay, take_turn
+from tsrnn.backends.cuda.graph import Replay
 from tsrnn.backends.cuda.jit import THREADS
 from tsrnn.backends.cuda.place import CARD
 from tsrnn.backends.cuda.recorder import Recorder, Turn
@@ -40,12 +41,13 @@ def pair(network, data, dtype, order=None, mode=c.TRAIN, steps=None, masked=Fals
     turn = Turn(B, 1)
     CARD.put(order, turn.order)
     CARD.put(np.array([[0, B]]), turn.bounds)
+    CARD.put(KEY[None], turn.keys)
     there = CARD.scratch(scratch.mem.size, scratch.indices.size, scratch.mask.size, dtype)
     for array, copy in zip(scratch, there):
         CARD.put(array, copy)
     recorder = Recorder(lowered.plan, B, mode, CARD.put_data(data), c.Params(*map(CARD.put, params)), there, turn)
     recorder.launch(take_turn(recorder.dtype), 1, THREADS, turn.clock, turn.bounds, turn.order, recorder.data.totals,
-                    turn.hyper, recorder.samples, recorder.total, recorder.hyper)
+                    turn.hyper, turn.keys, recorder.samples, recorder.total, recorder.hyper, recorder.key)
     rows = SimpleNamespace(**{name: next((row for row in lowered.plan.rows if row[c.OP] == getattr(c, name)), None)
                               for name in ("INPUT", "IDS", "EMBEDDING", "RECURRENT", "LOSS")})
     return chunk, recorder, rows
@@ -75,7 +77,7 @@ def set_hyper(recorder, **values):
 
 def replay(recorder, order=cudasim.FIRST_TO_LAST):
     """Runs what has been recorded, with the threads of a block in this order."""
-    cudasim.order = order
+    cudasim.order, recorder.replay = order, Replay(recorder.launches)  # there may be more of them than the last time
     try:
         _replay(recorder)
     finally:

@@ -69,10 +69,9 @@ def run_rows(row, rate, memory, B, backward=(False, True), theta=None):
     scratch = CARD.scratch(*(array.size for array in memory), dtype)
     for there, array in zip(scratch, memory):
         CARD.put(array, there)
-    turn = Turn(B, 1)
-    CARD.put(KEY, turn.key)
-    recorder = Recorder(plan, B, c.TRAIN, data, c.Params(*map(CARD.put, params)), scratch, turn)
+    recorder = Recorder(plan, B, c.TRAIN, data, c.Params(*map(CARD.put, params)), scratch, Turn(B, 1))
     CARD.put(samples, recorder.samples)
+    CARD.put(KEY, recorder.key)
     for back in backward:
         tables = (executor.BACKWARD, card_executor.BACKWARD) if back else (executor.FORWARD, card_executor.FORWARD)
         with np.errstate(all="ignore"):

@@ -37,7 +37,8 @@ def why_not() -> str:
     except ImportError:
         return f'the package numba-cuda is missing; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or {REMEDY}'
     if cuda is None:
-        return f'the package numba-cuda cannot be imported; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or {REMEDY}'
+        return ('the package numba-cuda cannot be imported; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or '
+                f"{REMEDY}")
     try:
         if cuda.is_available():
             return ""
