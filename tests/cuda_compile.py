@@ -1,8 +1,8 @@
 """Compiles every kernel that networks launch with the real compiler, for compute capability 9.0; no GPU is needed.
 
-``python cuda_compile.py PART PARTS`` takes every so manieth kernel; it prints a JSON object a line: network, dtype, family,
-kernel, threads, registers, stack, spills and shared memory in bytes, float64 instructions.  The last line has the families that no network has launched.  It runs
-in a process of its own: `numba.cuda` is either simulated or not.
+``python cuda_compile.py PART PARTS`` takes every PARTS-th kernel; it prints a JSON object a line: network, dtype, family,
+kernel, threads, registers, stack, spills and shared memory in bytes, float64 instructions.  The last line has the families that
+no network has launched.  It runs in a process of its own: `numba.cuda` is either simulated or not.
 """
 
 from __future__ import annotations
