@@ -79,7 +79,7 @@ SUMS = "losses, weights and norms are summed in float64"
 RATES = "a step's constants come in float64 and are rounded once"
 DOUBLE = {
     "executor.take_turn": SUMS, "losses.every_position": SUMS, "losses.add_parts": SUMS, "finish.regularise": SUMS,
-    "finish.conclude": SUMS, "finish._adam": RATES, "finish.rmsprop": RATES, "finish.sgd": RATES,
+    "finish.conclude": SUMS, "finish.adam": RATES, "finish.rmsprop": RATES, "finish.sgd": RATES,
 }
 # families that spill, bytes a thread at most → why it may be
 FULL = ("a block of the whole sequence takes every register that there is; what is spilled is read once a step, from the "

@@ -9,6 +9,7 @@ from cuda_rows import compare, make_row
 
 from tsrnn.backends import contract as c
 from tsrnn.backends.cuda import executor, products, tiles
+from tsrnn.backends.cuda.graph import Replay
 from tsrnn.backends.cuda.place import CARD
 from tsrnn.backends.cuda.products import Matrix, Taps
 from tsrnn.backends.cuda.recorder import Recorder
@@ -44,6 +45,7 @@ class Case:
         return Matrix(CARD.put(values.ravel()), 0, values.shape[1])
 
     def run(self, order=cudasim.FIRST_TO_LAST):
+        self.recorder.replay = Replay(self.recorder.launches)
         with cudasim.checked(order):
             executor._replay(self.recorder)
 

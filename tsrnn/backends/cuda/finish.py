@@ -48,7 +48,8 @@ def finish(recorder, update):
     recorder.launch(conclude(solver != NO_SOLVER), 1, THREADS, blocks, squares, recorder.sums, recorder.hyper,
                     recorder.turn.losses, recorder.turn.clock, verdict)
     if solver != NO_SOLVER:
-        recorder.launch(STEPS[solver](dtype), blocks, THREADS, n, recorder.theta, update.gradient,
+        step, *numbers = STEPS[solver]
+        recorder.launch(step(dtype, *numbers), blocks, THREADS, n, recorder.theta, update.gradient,
                         update.moments.reshape(update.moments.size), recorder.hyper, verdict)
 
 
@@ -134,7 +135,8 @@ def conclude(solves):
     return kernel
 
 
-def _adam(dtype, decoupled):
+@family
+def adam(dtype, decoupled):
     """Constants are rounded once; all arithmetic is in the type of theta."""
     def kernel(n, theta, gradient, moments, hyper, verdict):
         if verdict[0] == 0.0:
@@ -154,16 +156,6 @@ def _adam(dtype, decoupled):
                 value = theta[i] * keep if decoupled else theta[i]
                 theta[i] = value - rate * m / (dtype(sqrt(v)) * correct + epsilon)
     return kernel
-
-
-@family
-def adam(dtype):
-    return _adam(dtype, False)
-
-
-@family
-def adamw(dtype):
-    return _adam(dtype, True)
 
 
 @family
@@ -199,4 +191,4 @@ def sgd(dtype):
     return kernel
 
 
-STEPS = {ADAM: adam, ADAMW: adamw, RMSPROP: rmsprop, SGD: sgd}
+STEPS = {ADAM: (adam, False), ADAMW: (adam, True), RMSPROP: (rmsprop,), SGD: (sgd,)}  # family and numbers behind the type
