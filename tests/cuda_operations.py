@@ -77,12 +77,8 @@ def set_hyper(recorder, **values):
 
 def replay(recorder, order=cudasim.FIRST_TO_LAST):
     """Runs what has been recorded, with the threads of a block in this order."""
-<<<<<<< HEAD
     recorder.replay = Replay(recorder.launches)  # there may be more of them than the last time
     cudasim.order = order
-=======
-    cudasim.order, recorder.replay = order, Replay(recorder.launches)  # there may be more of them than the last time
->>>>>>> s12-rb
     try:
         _replay(recorder)
     finally:

@@ -69,12 +69,8 @@ def run_rows(row, rate, memory, B, backward=(False, True), theta=None):
     scratch = CARD.scratch(*(array.size for array in memory), dtype)
     for there, array in zip(scratch, memory):
         CARD.put(array, there)
-<<<<<<< HEAD
     turn = Turn(B, 1)
     recorder = Recorder(plan, B, c.TRAIN, data, c.Params(*map(CARD.put, params)), scratch, turn)
-=======
-    recorder = Recorder(plan, B, c.TRAIN, data, c.Params(*map(CARD.put, params)), scratch, Turn(B, 1))
->>>>>>> s12-rb
     CARD.put(samples, recorder.samples)
     CARD.put(KEY, recorder.key)
     for back in backward:

@@ -154,18 +154,11 @@ def test_two_steps_follow_each_other():
     turn, recorder = step.recorder.turn, step.recorder
     turn.hyper, turn.losses = CARD.put(np.stack([step.hyper, step.hyper * 0.5])), CARD.zeros((2, 3), np.float64)
     B = recorder.B
-    turn.keys = CARD.zeros((2, 2), np.uint32)
     turn.order, turn.bounds = CARD.put(np.arange(2 * B)[::-1] % B), CARD.put(np.array([[0, B], [B, 2 * B]]))
-<<<<<<< HEAD
     turn.keys = CARD.zeros((2, 2), np.uint32)
     recorder.launches[0] = recorder.launches[0]._replace(args=(
         turn.clock, turn.bounds, turn.order, recorder.data.totals, turn.hyper, turn.keys, recorder.samples, recorder.total,
         recorder.hyper, recorder.key))
-=======
-    recorder.launches[0] = recorder.launches[0]._replace(args=(turn.clock, turn.bounds, turn.order, recorder.data.totals,
-                                                               turn.hyper, turn.keys, recorder.samples, recorder.total,
-                                                               recorder.hyper, recorder.key))
->>>>>>> s12-rb
     recorder.launches[-2] = recorder.launches[-2]._replace(args=tuple(
         turn.losses if getattr(arg, "shape", None) == (1, 3) else arg for arg in recorder.launches[-2].args))
     step.numpy()

@@ -75,18 +75,11 @@ def run(lowered, B, dtype, real=None, ids=None):
     card = CARD.scratch(units * B, n_indices, mask.size, dtype)
     CARD.put(mem, card.mem)
     CARD.put(mask, card.mask)
-<<<<<<< HEAD
     turn = Turn(B, 1)
     grads = CARD.put(np.full(n_params, np.nan, dtype))
     recorder = Recorder(plan, B, c.TRAIN, c.Data(*map(CARD.put, data)), c.Params(CARD.put(theta), nothing, grads), card, turn)
     CARD.put(KEY, recorder.key)
-=======
-    grads = CARD.put(np.full(n_params, np.nan, dtype))
-    params = c.Params(CARD.put(theta), nothing, grads)
-    recorder = Recorder(plan, B, c.TRAIN, c.Data(*map(CARD.put, data)), params, card, Turn(B, 1))
->>>>>>> s12-rb
     CARD.put(samples, recorder.samples)
-    CARD.put(KEY, recorder.key)
     for table, order in ((card_executor.FORWARD, range(len(rows))), (card_executor.BACKWARD, layers[::-1])):
         for n in order:
             recorder.operation_begins()

@@ -38,13 +38,8 @@ def why_not() -> str:
     except ImportError:
         return f'the package numba-cuda is missing; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or {REMEDY}'
     if cuda is None:
-<<<<<<< HEAD
         return (f"numba-cuda does not work with the other packages that are installed ({broken!r}); pip install --upgrade "
                 f"numba-cuda cuda-core cuda-bindings, or {REMEDY}")
-=======
-        return ('the package numba-cuda cannot be imported; pip install "tsrnn[gpu]" (CUDA 13) or "tsrnn[gpu-cu12]", or '
-                f"{REMEDY}")
->>>>>>> s12-rb
     try:
         if cuda.is_available():
             return ""
