@@ -77,15 +77,15 @@ def test_losses_and_right_answers_agree(loss, params, outputs):
 @PER_CELL
 def test_central_differences(cell, options):
     """The gradient by itself, not beside another backend's."""
-    check_gradients([recurrent(cell, options, "concat"), Dense(1)], (4, 2), backend="cuda", n=3, entries=2)
+    check_gradients([recurrent(cell, options, "concat", units=2), Dense(1)], (3, 2), backend="cuda", n=2, entries=1)
 
 
 def test_central_differences_of_a_text_network():
-    layers = [Embedding(9, 3, mask_zero=True), Dropout(0.3), Conv1D(3, 3), MaxPooling1D(2), Bidirectional(LSTM(2)), Dense(1)]
-    check_gradients(layers, (6,), backend="cuda", loss="binary_crossentropy", n=3, entries=2)
+    layers = [Embedding(5, 2, mask_zero=True), Dropout(0.3), Conv1D(2, 3), MaxPooling1D(2), LSTM(2), Dense(1)]
+    check_gradients(layers, (4,), backend="cuda", loss="binary_crossentropy", n=2, entries=1)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 17), (9, 4, 8), (2, 10, 33)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 4, 8), (2, 10, 33)], ids=str)
 @PER_CELL
 def test_sizes_beside_and_between_the_tiles_agree(cell, options, shape):
     n, features, units = shape
