@@ -81,6 +81,8 @@ class Counterparts:
 
     def of(self, data: c.Data, scratch: list[c.Scratch]) -> c.Data:
         """The counterpart of `data`, for an engine with this memory."""
+        if not self.place.keeps_samples:  # and none is held: a stream's parts are large
+            return self.place.put_data(data)
         for known, there in self.pairs:
             if known is data:
                 return there
@@ -96,8 +98,5 @@ class Counterparts:
 
     def forget(self) -> list[c.Data]:
         """Lets go of the samples; returns what is kept of their places."""
-        if not self.place.keeps_samples:
-            self.pairs = []
-            return []
         self.pairs = [(None, there) for _, there in self.pairs]
         return [there for _, there in self.pairs]
