@@ -133,7 +133,7 @@ class Engine:
         self.backend, self.dtype = network.backend, theta.dtype
         self.place = self.backend.place
         self._turn: AbstractContextManager = nullcontext() if self.place is HOST else gpu_turn
-        self._samples = Counterparts(self.place)
+        self._samples = Counterparts(self.place) if self.place.keeps_samples else None
         self._scratch: list[c.Scratch] = []
         self._jobs: dict[tuple, tuple[int, int]] = {}
         self._lengths: np.ndarray | None = None  # of the data last seen, and their steps where all are equal
@@ -221,7 +221,8 @@ class Engine:
                 n_threads = max(n_threads, self._room(lowered, size, self.place.chunk_rows(size), train=True)[1])
             steps = c.Steps(batches.order[start:end], bounds, rows, keys, hyper, np.zeros((len(hyper), 3)))
             self._stale = True  # each step packs its own
-            words, there = self._meeting.words, self._samples.of(data, self._scratch)
+            words = self._meeting.words
+            there = data if self._samples is None else self._samples.of(data, self._scratch)
             self.team.run(self.backend.train, [(lowered.plan, there, steps, self._params, self._scratch[i], self._sums, update,
                                                 words, i) for i in range(n_threads)], self._meeting)
         return steps.losses
@@ -328,9 +329,8 @@ class Engine:
 
     def forget(self) -> None:
         """Lets go of the samples seen last, for an engine that is kept; a few lengths may stay, what depends on ids may not."""
-        kept = self._samples.forget()
-        if kept:
-            self.nbytes = self._reserved + self.place.beside(self._scratch, kept)
+        if self._samples is not None:
+            self.nbytes = self._reserved + self.place.beside(self._scratch, self._samples.forget())
         if self._lengths is not None and (self._real is not None or len(self._lengths) > PREDICT_CALL):
             self._lengths = self._real = None
 
@@ -340,7 +340,8 @@ class Engine:
             if self._stale:
                 self.backend.pack(lowered.plan, self._params.theta, self._params.packed)
                 self._stale = False
-            args = (mode, lowered.plan, self._samples.of(data, self._scratch), batch, self._params)
+            there = data if self._samples is None else self._samples.of(data, self._scratch)
+            args = (mode, lowered.plan, there, batch, self._params)
             if n_threads == 1:
                 self.backend.run(*args, self._scratch[0], self._sums, out, 0, n_chunks, 1)
             else:

@@ -18,7 +18,7 @@ class Host:
     backend's place; all others that a backend gets are the host's.
     """
 
-    keeps_samples = False  # whether the place of samples is kept for those of the next call
+    keeps_samples = False  # whether samples have counterparts, whose places are kept for those of the next call
     keeps_gates = False  # whether plans that only predict have room for the gates of all steps, too
     predict_rows = 16    # rows of a chunk where nothing is learnt
 
@@ -81,8 +81,6 @@ class Counterparts:
 
     def of(self, data: c.Data, scratch: list[c.Scratch]) -> c.Data:
         """The counterpart of `data`, for an engine with this memory."""
-        if not self.place.keeps_samples:  # and none is held: a stream's parts are large
-            return self.place.put_data(data)
         for known, there in self.pairs:
             if known is data:
                 return there
